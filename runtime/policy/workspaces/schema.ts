@@ -1,0 +1,17 @@
+import { z } from "zod";
+
+export const WorkspaceSpec = z
+  .strictObject({})
+  .describe(
+    "A directory on the data volume, at `/var/lib/bailiwick/workspaces/<name>` on the host; it outlives the machine.",
+  );
+
+export const MountGrant = z
+  .strictObject({
+    agent: z.string().describe("Name of the agent that sees the workspace."),
+    workspace: z.string().describe("Name of the workspace."),
+    mode: z.enum(["ro", "rw"]).describe("Read only, or read and write."),
+  })
+  .describe("One agent sees one workspace, at `/workspaces/<name>` in its sandbox; nothing else of the disk.");
+
+export type MountGrant = z.infer<typeof MountGrant>;

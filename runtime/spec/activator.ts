@@ -1,0 +1,87 @@
+import { z } from "zod";
+import { CredentialVersion } from "../policy/secrets/schema.ts";
+
+/** Answer of `facts`: what the operator needs of the host to render a release. */
+export const HostFacts = z.strictObject({
+  current: z.string().nullable().describe("Digest of the current release; null before the first."),
+  components: z.array(z.string()).describe("Digests of components that are on the host, whole."),
+  credentials: z
+    .record(z.string(), CredentialVersion)
+    .describe("Version of each credential that the current release uses."),
+  generated: z
+    .record(z.string(), z.strictObject({ version: CredentialVersion, sha256: z.string() }))
+    .describe("Credentials made on the host and the sha256 of their text."),
+  resolvers: z.array(z.string()).describe("Addresses of the host's upstream DNS resolvers."),
+  dataVolume: z.boolean().describe("Whether /var/lib/bailiwick is a mounted volume."),
+});
+export type HostFacts = z.infer<typeof HostFacts>;
+
+/** Input of `lock`; the answer is `{"token": string}`, or exit 1 naming who holds it since when. */
+export const LockRequest = z.strictObject({ who: z.string(), why: z.string() });
+
+/** Input of `seal`. Values travel base64, over SSH's stdin only. */
+export const SealRequest = z.strictObject({
+  set: z.record(z.string(), z.base64()).describe("Credential name to value."),
+  generate: z
+    .array(z.string())
+    .describe("Credentials to make on the host if they do not exist: 32 random bytes as hex."),
+});
+export type SealRequest = z.infer<typeof SealRequest>;
+
+/** Answer of `seal`: versions of all that were set, and versions and hashes of all generated ones. */
+export const SealAnswer = z.strictObject({
+  versions: z.record(z.string(), CredentialVersion),
+  generated: z.record(z.string(), z.strictObject({ version: CredentialVersion, sha256: z.string() })),
+});
+export type SealAnswer = z.infer<typeof SealAnswer>;
+
+/** Input of `stage`: the files of a release, written to /opt/bailiwick/releases/<digest> and checked against the digest. */
+export const StageRequest = z.strictObject({
+  token: z.string(),
+  files: z.array(z.strictObject({ path: z.string(), mode: z.number().int(), content: z.string() })),
+});
+export type StageRequest = z.infer<typeof StageRequest>;
+
+/** Input of `activate`. */
+export const ActivateRequest = z.strictObject({
+  token: z.string(),
+  digest: z.string(),
+  healthSeconds: z.number().int(),
+});
+
+/** Answer of `activate`: what it did; a release that did not become healthy is undone and `healthy` is false. */
+export const ActivateAnswer = z.strictObject({
+  release: z.string(),
+  previous: z.string().nullable(),
+  healthy: z.boolean(),
+  restarted: z.array(z.string()),
+  reloaded: z.array(z.string()),
+  stopped: z.array(z.string()),
+  problems: z.array(z.string()),
+  ms: z.number().int(),
+});
+export type ActivateAnswer = z.infer<typeof ActivateAnswer>;
+
+/** Answer of `status`. */
+export const HostStatus = z.strictObject({
+  release: z.string().nullable(),
+  spec: z.string().nullable(),
+  units: z.array(
+    z.strictObject({
+      name: z.string(),
+      state: z.string().describe("systemd's ActiveState and SubState: `active/running`."),
+      since: z.string().nullable().describe("ISO 8601, UTC."),
+      restarts: z.number().int(),
+      ready: z.boolean(),
+      memoryMiB: z.number().nullable(),
+    }),
+  ),
+  lock: z.strictObject({ who: z.string(), why: z.string(), since: z.string() }).nullable(),
+  failedUnits: z.array(z.string()),
+});
+export type HostStatus = z.infer<typeof HostStatus>;
+
+/** Input of `ask`; the answer is `{reply, model, ms}`. */
+export const AskRequest = z.strictObject({ agent: z.string(), message: z.string(), timeoutSeconds: z.number().int() });
+export const AskAnswer = z.strictObject({ reply: z.string(), model: z.string(), ms: z.number().int() });
+export type AskAnswer = z.infer<typeof AskAnswer>;

@@ -1,0 +1,156 @@
+import { z } from "zod";
+import { EgressGrant } from "../policy/egress/schema.ts";
+import { InvokeGrant, ModelProviderSpec } from "../policy/models/schema.ts";
+import { SecretSource } from "../policy/secrets/schema.ts";
+import { MountGrant, WorkspaceSpec } from "../policy/workspaces/schema.ts";
+import { bindable } from "./binding.ts";
+import { Name, PRINCIPAL_UIDS } from "./names.ts";
+import { Cidr, SshPublicKey } from "./network.ts";
+import { checkReferences } from "./references.ts";
+import { RuntimeSpec } from "./runtime.ts";
+
+const named = <T extends z.ZodType>(value: T) => z.record(Name, value);
+
+const LocalMachineSpec = z
+  .strictObject({
+    kind: z.literal("local"),
+    engine: z
+      .enum(["nspawn", "qemu"])
+      .describe("`nspawn`: a container on the operator's kernel, not VM-grade. `qemu`: a virtual machine."),
+    memoryMiB: z
+      .number()
+      .int()
+      .min(512)
+      .max(1048576)
+      .describe("Memory of the machine, MiB. Not enforced by nspawn on cgroup v1."),
+    cpus: z.number().int().min(1).max(256).describe("Processors of the machine. Not enforced by nspawn."),
+    rootGiB: z
+      .number()
+      .int()
+      .min(3)
+      .max(1024)
+      .describe("Size of the root disk, GiB (sparse); everything on it is disposable."),
+    dataGiB: z
+      .number()
+      .int()
+      .min(1)
+      .max(65536)
+      .describe("Size of the data volume, GiB (sparse); it outlives the machine."),
+  })
+  .describe("A machine on the operator's own Linux.");
+
+const Admin = z.strictObject({
+  uid: z.number().int().min(1000).max(19999).describe("Unix uid of this admin's account."),
+  publicKey: bindable(SshPublicKey).describe("The admin's one SSH public key: `ssh-ed25519 AAAA… comment`."),
+});
+
+const Access = z
+  .strictObject({
+    bootstrapAdmin: Name.describe(
+      "The admin whose account first boot makes; named in `admins`. Changing it or its key rebuilds the machine.",
+    ),
+    admins: named(Admin).describe("Who may log in: one account each, by key only, with sudo."),
+    from: z.array(bindable(Cidr)).min(1).describe("IPv4 and IPv6 networks that may reach sshd."),
+  })
+  .describe("Who reaches the host, and from where.");
+
+const Agent = z.strictObject({
+  uid: z
+    .number()
+    .int()
+    .min(PRINCIPAL_UIDS.first + 100)
+    .max(PRINCIPAL_UIDS.last)
+    .describe("Unix uid of the agent, never used for another name on this host's data volume."),
+  runtime: RuntimeSpec,
+});
+
+const Model = z.strictObject({
+  ...ModelProviderSpec.shape,
+  uid: z.number().int().nullable().describe("Unix uid of a provider that runs on the host itself (`demo`); else null."),
+});
+
+const HostFields = z
+  .strictObject({
+    apiVersion: z.literal("bailiwick/v1").describe("Version of this format."),
+    name: Name.describe("Name of the host, given to every `bailiwick` command."),
+    os: z.enum(["debian-13"]).describe("Operating system of the machine."),
+    baseline: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .describe("Digest of the baseline that first boot must have applied."),
+    machine: z.discriminatedUnion("kind", [LocalMachineSpec]).describe("Where the host runs."),
+    access: Access,
+    secrets: named(z.strictObject({ source: SecretSource })).describe("Secrets by name: references only."),
+    models: named(Model).describe("Model providers by name."),
+    agents: named(Agent).describe("Agents by name."),
+    workspaces: named(WorkspaceSpec).describe("Workspaces by name."),
+    grants: z
+      .strictObject({
+        invoke: z.array(InvokeGrant).describe("Which agent may call which models."),
+        mount: z.array(MountGrant).describe("Which agent sees which workspace."),
+        egress: z.array(EgressGrant).describe("Which agent may reach which name."),
+      })
+      .describe("Everything that is allowed. What is not listed is denied."),
+    timeouts: z
+      .strictObject({
+        baselineSeconds: z.number().int().min(10).describe("Longest wait for the baseline of first boot, seconds."),
+        healthSeconds: z
+          .number()
+          .int()
+          .min(5)
+          .describe("Longest wait for a new release to be healthy, seconds; then it is undone."),
+      })
+      .describe("How long a deploy waits."),
+  })
+  .describe("One agent host: its machine, who administers it, its agents, and every grant.");
+
+/** Everything the runtime is told about one host; synth writes it, push and verify read it. See docs/reference/host-spec.md. */
+export type HostSpec = z.infer<typeof HostFields>;
+
+export const HostSpec = HostFields.superRefine(checkReferences);
+
+/** A spec that a user can be told about: each problem with its path, what was received and what to do. */
+export class SpecError extends Error {
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(problems.join("\n"));
+    this.name = "SpecError";
+    this.problems = problems;
+  }
+}
+
+/**
+ * The validated spec.
+ * @throws SpecError with one line per problem: path in the spec, what was received, what to do
+ */
+export function parseHostSpec(value: unknown): HostSpec {
+  const result = HostSpec.safeParse(value);
+  if (result.success) return result.data;
+  throw new SpecError(result.error.issues.map((issue) => describeIssue(issue, value)));
+}
+
+function describeIssue(issue: z.core.$ZodIssue, root: unknown): string {
+  const path = issue.path
+    .map((p) => (typeof p === "number" ? `[${p}]` : `.${String(p)}`))
+    .join("")
+    .replace(/^\./, "");
+  const where = path === "" ? "spec" : path;
+  if (issue.code === "unrecognized_keys")
+    return `${where}: unknown key${issue.keys.length > 1 ? "s" : ""} ${issue.keys.map((k) => `"${k}"`).join(", ")}; remove ${issue.keys.length > 1 ? "them" : "it"} or see docs/reference/host-spec.md for what exists`;
+  const message = issue.code === "invalid_union" ? unionMessage(issue) : issue.message;
+  if (issue.code === "custom") return `${where}: ${message}`;
+  let received: unknown = root;
+  for (const p of issue.path) received = (received as Record<PropertyKey, unknown> | undefined)?.[p];
+  return `${where}: received ${show(received)}; ${message.charAt(0).toLowerCase()}${message.slice(1)}`;
+}
+
+function unionMessage(issue: z.core.$ZodIssueInvalidUnion): string {
+  const last = issue.errors.at(-1)?.[0];
+  return last === undefined ? issue.message : last.message;
+}
+
+function show(value: unknown): string {
+  if (value === undefined) return "nothing";
+  const text = JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}

@@ -1,0 +1,116 @@
+import type { z } from "zod";
+import type { HostSpec } from "./host-spec.ts";
+import { principalUid } from "./names.ts";
+
+type Issue = (path: (string | number)[], message: string) => void;
+
+/** What one field cannot say alone: every name that is used exists, nothing is given twice, no two things collide. */
+export function checkReferences(spec: HostSpec, ctx: z.core.$RefinementCtx): void {
+  const issue: Issue = (path, message) => ctx.addIssue({ code: "custom", path, message });
+  checkAccess(spec, issue);
+  checkModels(spec, issue);
+  checkGrants(spec, issue);
+  checkUids(spec, issue);
+  for (const [name, agent] of Object.entries(spec.agents)) {
+    if (agent.runtime.kind === "openclaw" && agent.runtime.model !== null) {
+      const { provider, id } = agent.runtime.model;
+      const granted = spec.grants.invoke.some((g) => g.agent === name && g.model === provider && g.models.includes(id));
+      if (!granted)
+        issue(
+          ["agents", name, "runtime", "model"],
+          `received "${provider}/${id}", which is not granted to "${name}"; grant it with grantInvoke`,
+        );
+    }
+  }
+}
+
+function checkAccess(spec: HostSpec, issue: Issue): void {
+  if (!(spec.access.bootstrapAdmin in spec.access.admins))
+    issue(
+      ["access", "bootstrapAdmin"],
+      `received "${spec.access.bootstrapAdmin}", which is no admin; name one of ${list(Object.keys(spec.access.admins))}`,
+    );
+  const uids = new Map<number, string>();
+  for (const [name, admin] of Object.entries(spec.access.admins)) {
+    const other = uids.get(admin.uid);
+    if (other !== undefined)
+      issue(
+        ["access", "admins", name, "uid"],
+        `received ${admin.uid}, already the uid of "${other}"; give one of them another`,
+      );
+    uids.set(admin.uid, name);
+    if (["root", "daemon", "sshd", "nobody", "sudo", "adm", "haproxy", "debian"].includes(name))
+      issue(["access", "admins", name], `received "${name}", the name of a system account; choose another`);
+  }
+}
+
+function checkModels(spec: HostSpec, issue: Issue): void {
+  for (const [name, model] of Object.entries(spec.models)) {
+    const demo = model.provider === "demo";
+    if (model.apiKey !== null && !(model.apiKey in spec.secrets))
+      issue(
+        ["models", name, "apiKey"],
+        `received "${model.apiKey}", which is no secret of this host; it has ${list(Object.keys(spec.secrets))}`,
+      );
+    if (demo !== (model.url === null))
+      issue(
+        ["models", name, "url"],
+        demo ? "a demo provider has no url; use null" : `received null; set the provider's https:// url`,
+      );
+    if (demo !== (model.uid !== null))
+      issue(
+        ["models", name, "uid"],
+        demo ? "a demo provider runs on the host and needs a uid" : "a remote provider has no uid; use null",
+      );
+  }
+}
+
+function checkGrants(spec: HostSpec, issue: Issue): void {
+  const seen = new Set<string>();
+  const once = (path: (string | number)[], what: string) => {
+    if (seen.has(what)) issue(path, `${what} is granted twice; remove one of the two grants`);
+    seen.add(what);
+  };
+  spec.grants.invoke.forEach((grant, i) => {
+    const path = ["grants", "invoke", i];
+    if (!(grant.agent in spec.agents)) issue([...path, "agent"], unknown("agent", grant.agent, spec.agents));
+    if (!(grant.model in spec.models)) issue([...path, "model"], unknown("model", grant.model, spec.models));
+    once(path, `model "${grant.model}" to agent "${grant.agent}"`);
+  });
+  spec.grants.mount.forEach((grant, i) => {
+    const path = ["grants", "mount", i];
+    if (!(grant.agent in spec.agents)) issue([...path, "agent"], unknown("agent", grant.agent, spec.agents));
+    if (!(grant.workspace in spec.workspaces))
+      issue([...path, "workspace"], unknown("workspace", grant.workspace, spec.workspaces));
+    once(path, `workspace "${grant.workspace}" to agent "${grant.agent}"`);
+  });
+  spec.grants.egress.forEach((grant, i) => {
+    const path = ["grants", "egress", i];
+    const agent = grant.principal.startsWith("agent/") ? grant.principal.slice("agent/".length) : undefined;
+    if (agent !== undefined && !(agent in spec.agents))
+      issue([...path, "principal"], unknown("agent", agent, spec.agents));
+    once(path, `name "${grant.name}" to "${grant.principal}"`);
+  });
+}
+
+function checkUids(spec: HostSpec, issue: Issue): void {
+  const holders = new Map<number, string>();
+  const claim = (uid: number, who: string, path: (string | number)[]) => {
+    const other = holders.get(uid);
+    if (other !== undefined)
+      issue(path, `received ${uid}, already the uid (and so the port) of ${other}; set another uid for ${who}`);
+    holders.set(uid, who);
+  };
+  for (const id of ["egress", "gateway", "guard", "resolver"] as const) claim(principalUid(id), id, []);
+  for (const [name, agent] of Object.entries(spec.agents)) claim(agent.uid, `agent "${name}"`, ["agents", name, "uid"]);
+  for (const [name, model] of Object.entries(spec.models))
+    if (model.uid !== null) claim(model.uid, `model "${name}"`, ["models", name, "uid"]);
+}
+
+function unknown(kind: string, name: string, known: Record<string, unknown>): string {
+  return `received "${name}", which is no ${kind} of this host; it has ${list(Object.keys(known))}`;
+}
+
+function list(names: readonly string[]): string {
+  return names.length === 0 ? "none" : names.map((n) => `"${n}"`).join(", ");
+}

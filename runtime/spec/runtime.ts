@@ -1,0 +1,51 @@
+import { z } from "zod";
+
+const HttpPath = z.string().regex(/^\/[A-Za-z0-9._~/-]*$/, "must be an absolute HTTP path such as /healthz");
+
+const OpenClawRuntime = z
+  .strictObject({
+    kind: z.literal("openclaw"),
+    version: z
+      .string()
+      .regex(/^\d{4}\.\d+\.\d+$/)
+      .describe("OpenClaw version; must be one this kit has a lock file for."),
+    model: z
+      .strictObject({ provider: z.string(), id: z.string() })
+      .nullable()
+      .describe("Primary model: provider name on this host and model id. Null: the first model granted."),
+  })
+  .describe("OpenClaw's gateway, in its sandbox, with its configuration owned by root.");
+
+const CommandRuntime = z
+  .strictObject({
+    kind: z.literal("command"),
+    source: z
+      .string()
+      .min(1)
+      .describe(
+        "Folder on the operator's machine (absolute, or relative to the project) that is sent as a component, read-only to the agent.",
+      ),
+    argv: z
+      .array(z.string().min(1))
+      .min(1)
+      .describe(
+        "Program and arguments. The first is `node` for the bundled Node.js 24, an absolute path on the host, or a path inside the folder starting with `./`.",
+      ),
+    env: z
+      .record(z.string().regex(/^[A-Z_][A-Z0-9_]*$/), z.string().max(4096))
+      .describe("Plain environment variables. Never secrets."),
+    health: HttpPath.nullable().describe(
+      "Path on the agent's own port that answers 200 when it is ready. Null: running is ready.",
+    ),
+    ask: HttpPath.nullable().describe(
+      "Path on the agent's own port that takes OpenAI chat completions, for `bailiwick ask`. Null: it cannot be asked.",
+    ),
+  })
+  .describe(
+    "Any other daemon: a folder as a component and one command as a unit. It is given BAILIWICK_PORT, BAILIWICK_MODEL_URL_<PROVIDER>, and its virtual key as the credential file $CREDENTIALS_DIRECTORY/agent.<name>.virtual-key.",
+  );
+
+export const RuntimeSpec = z.discriminatedUnion("kind", [OpenClawRuntime, CommandRuntime]);
+export type RuntimeSpec = z.infer<typeof RuntimeSpec>;
+export type OpenClawRuntime = z.infer<typeof OpenClawRuntime>;
+export type CommandRuntime = z.infer<typeof CommandRuntime>;
