@@ -48,7 +48,7 @@ function importsOf(file: string): string[] {
   return [...found].map((m) => m[1] ?? m[2] ?? "");
 }
 
-export function violations(file: string, imports: readonly string[]): string[] {
+function violations(file: string, imports: readonly string[]): string[] {
   const rule = rules.find((r) => r.folder.test(file));
   if (rule === undefined) return [`${file}: no rule says what it may import`];
   // runtime/host/<program>: no sibling program

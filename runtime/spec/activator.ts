@@ -49,6 +49,8 @@ export const ActivateRequest = z.strictObject({
   healthSeconds: z.number().int(),
 });
 
+export type ActivateRequest = z.infer<typeof ActivateRequest>;
+
 /** Answer of `activate`: what it did; a release that did not become healthy is undone and `healthy` is false. */
 export const ActivateAnswer = z.strictObject({
   release: z.string(),

@@ -13,7 +13,7 @@ const named = <T extends z.ZodType>(value: T) => z.record(Name, value);
 
 const LocalMachineSpec = z
   .strictObject({
-    kind: z.literal("local"),
+    kind: z.literal("local").describe("A machine on the operator's own Linux."),
     engine: z
       .enum(["nspawn", "qemu"])
       .describe("`nspawn`: a container on the operator's kernel, not VM-grade. `qemu`: a virtual machine."),
@@ -39,10 +39,12 @@ const LocalMachineSpec = z
   })
   .describe("A machine on the operator's own Linux.");
 
-const Admin = z.strictObject({
-  uid: z.number().int().min(1000).max(19999).describe("Unix uid of this admin's account."),
-  publicKey: bindable(SshPublicKey).describe("The admin's one SSH public key: `ssh-ed25519 AAAA… comment`."),
-});
+const Admin = z
+  .strictObject({
+    uid: z.number().int().min(1000).max(19999).describe("Unix uid of this admin's account."),
+    publicKey: bindable(SshPublicKey).describe("The admin's one SSH public key: `ssh-ed25519 AAAA… comment`."),
+  })
+  .describe("One administrator.");
 
 const Access = z
   .strictObject({
@@ -54,20 +56,28 @@ const Access = z
   })
   .describe("Who reaches the host, and from where.");
 
-const Agent = z.strictObject({
-  uid: z
-    .number()
-    .int()
-    .min(PRINCIPAL_UIDS.first + 100)
-    .max(PRINCIPAL_UIDS.last)
-    .describe("Unix uid of the agent, never used for another name on this host's data volume."),
-  runtime: RuntimeSpec,
-});
+const Agent = z
+  .strictObject({
+    uid: z
+      .number()
+      .int()
+      .min(PRINCIPAL_UIDS.first + 100)
+      .max(PRINCIPAL_UIDS.last)
+      .describe("Unix uid of the agent, never used for another name on this host's data volume."),
+    runtime: RuntimeSpec,
+  })
+  .describe("One agent: its own unix user, sandbox, port and grants.");
 
-const Model = z.strictObject({
-  ...ModelProviderSpec.shape,
-  uid: z.number().int().nullable().describe("Unix uid of a provider that runs on the host itself (`demo`); else null."),
-});
+const Model = z
+  .strictObject({
+    ...ModelProviderSpec.shape,
+    uid: z
+      .number()
+      .int()
+      .nullable()
+      .describe("Unix uid of a provider that runs on the host itself (`demo`); else null."),
+  })
+  .describe("A model provider of this host. Only the gateway holds its key and only the gateway reaches it.");
 
 const HostFields = z
   .strictObject({
@@ -80,7 +90,9 @@ const HostFields = z
       .describe("Digest of the baseline that first boot must have applied."),
     machine: z.discriminatedUnion("kind", [LocalMachineSpec]).describe("Where the host runs."),
     access: Access,
-    secrets: named(z.strictObject({ source: SecretSource })).describe("Secrets by name: references only."),
+    secrets: named(
+      z.strictObject({ source: SecretSource }).describe("One secret: where the pusher finds its value."),
+    ).describe("Secrets by name: references only."),
     models: named(Model).describe("Model providers by name."),
     agents: named(Agent).describe("Agents by name."),
     workspaces: named(WorkspaceSpec).describe("Workspaces by name."),

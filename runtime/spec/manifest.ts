@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { CredentialVersion } from "../policy/secrets/schema.ts";
+import { digestOf, sha256 } from "./digest.ts";
 
 const Digest = z.string().regex(/^[0-9a-f]{64}$/);
 
@@ -60,3 +61,19 @@ export const ReleaseManifest = z.strictObject({
 });
 
 export type ReleaseManifest = z.infer<typeof ReleaseManifest>;
+
+export interface ReleaseFile {
+  /** Relative to the release's folder. */
+  path: string;
+  mode: number;
+  content: string;
+}
+
+/** The digest of a release: sha256 over the canonical list of path, mode and content hash of all files but the manifest. */
+export function releaseDigest(files: readonly ReleaseFile[]): string {
+  const list = files
+    .filter((file) => file.path !== "manifest.json")
+    .map((file) => [file.path, file.mode, sha256(file.content)] as const)
+    .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  return digestOf(list);
+}

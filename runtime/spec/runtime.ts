@@ -4,13 +4,16 @@ const HttpPath = z.string().regex(/^\/[A-Za-z0-9._~/-]*$/, "must be an absolute 
 
 const OpenClawRuntime = z
   .strictObject({
-    kind: z.literal("openclaw"),
+    kind: z.literal("openclaw").describe("OpenClaw."),
     version: z
       .string()
       .regex(/^\d{4}\.\d+\.\d+$/)
       .describe("OpenClaw version; must be one this kit has a lock file for."),
     model: z
-      .strictObject({ provider: z.string(), id: z.string() })
+      .strictObject({
+        provider: z.string().describe("Name of the model provider on this host."),
+        id: z.string().describe("Model id as the provider writes it."),
+      })
       .nullable()
       .describe("Primary model: provider name on this host and model id. Null: the first model granted."),
   })
@@ -18,7 +21,7 @@ const OpenClawRuntime = z
 
 const CommandRuntime = z
   .strictObject({
-    kind: z.literal("command"),
+    kind: z.literal("command").describe("Any daemon."),
     source: z
       .string()
       .min(1)
@@ -32,7 +35,7 @@ const CommandRuntime = z
         "Program and arguments. The first is `node` for the bundled Node.js 24, an absolute path on the host, or a path inside the folder starting with `./`.",
       ),
     env: z
-      .record(z.string().regex(/^[A-Z_][A-Z0-9_]*$/), z.string().max(4096))
+      .record(z.string().regex(/^[A-Z_][A-Z0-9_]*$/), z.string().max(4096).describe("Its value."))
       .describe("Plain environment variables. Never secrets."),
     health: HttpPath.nullable().describe(
       "Path on the agent's own port that answers 200 when it is ready. Null: running is ready.",
@@ -45,7 +48,9 @@ const CommandRuntime = z
     "Any other daemon: a folder as a component and one command as a unit. It is given BAILIWICK_PORT, BAILIWICK_MODEL_URL_<PROVIDER>, and its virtual key as the credential file $CREDENTIALS_DIRECTORY/agent.<name>.virtual-key.",
   );
 
-export const RuntimeSpec = z.discriminatedUnion("kind", [OpenClawRuntime, CommandRuntime]);
+export const RuntimeSpec = z
+  .discriminatedUnion("kind", [OpenClawRuntime, CommandRuntime])
+  .describe("What the agent runs.");
 export type RuntimeSpec = z.infer<typeof RuntimeSpec>;
 export type OpenClawRuntime = z.infer<typeof OpenClawRuntime>;
 export type CommandRuntime = z.infer<typeof CommandRuntime>;

@@ -7,21 +7,21 @@ import { z } from "zod";
 export const SecretSource = z
   .discriminatedUnion("kind", [
     z.strictObject({
-      kind: z.literal("env"),
+      kind: z.literal("env").describe("An environment variable."),
       variable: z
         .string()
         .regex(/^[A-Z_][A-Z0-9_]*$/, "must be the name of an environment variable, such as ANTHROPIC_API_KEY")
         .describe("Environment variable of the pushing process."),
     }),
     z.strictObject({
-      kind: z.literal("file"),
+      kind: z.literal("file").describe("A file."),
       path: z
         .string()
         .min(1)
         .describe("File on the operator's machine; one trailing newline is dropped. `~/` is the operator's home."),
     }),
     z.strictObject({
-      kind: z.literal("command"),
+      kind: z.literal("command").describe("A command's output."),
       argv: z
         .array(z.string().min(1))
         .min(1)

@@ -1,0 +1,287 @@
+import { App, Lazy, Op, TerraformLocal, TerraformStack } from "cdktf";
+import { Construct } from "constructs";
+import { z } from "zod";
+import { canonicalJson, digestOf } from "../runtime/spec/digest.ts";
+import { type HostSpec, parseHostSpec, SpecError } from "../runtime/spec/host-spec.ts";
+import { Name, PRINCIPAL_UIDS, principalUid } from "../runtime/spec/names.ts";
+import { Access } from "./access.ts";
+import { Agent } from "./agent.ts";
+import { type AssembledSpec, assembleSpec, secretsOf } from "./assemble-spec.ts";
+import { Bootstrap } from "./bootstrap.ts";
+import { terraformLiteral } from "./command-line.ts";
+import { componentsDigest } from "./component-inputs.ts";
+import { GrantBook } from "./grants.ts";
+import type { Machine, MachineReview } from "./machines/machine.ts";
+import { Model } from "./model.ts";
+import { ModelProvider } from "./model-provider.ts";
+import { checked, knownKeys, Refusal, refuse } from "./refuse.ts";
+import { addRelease } from "./release.ts";
+import { Runtime } from "./runtime.ts";
+import { specFile, writeSpecAtSynth } from "./spec-files.ts";
+import { firstBoot } from "./user-data.ts";
+import { Workspace } from "./workspace.ts";
+
+export interface AgentHostProps<M extends Machine> {
+  /** Where the host runs, in the same stack. A machine carries one host. */
+  readonly machine: M;
+  /** Who may log in, and from where. */
+  readonly access: Access;
+  /**
+   * Name of the host, given to every `bailiwick` command: 1 to 20 of a-z, 0-9 and single hyphens, once in the app.
+   * @default the construct's id
+   */
+  readonly name?: string;
+  /** How long a deploy waits, in seconds. */
+  readonly timeouts?: {
+    /**
+     * For the baseline of first boot, at least 10.
+     * @default 600
+     */
+    readonly baselineSeconds?: number;
+    /**
+     * For a new release to be healthy, at least 5; then it is undone.
+     * @default 180
+     */
+    readonly healthSeconds?: number;
+  };
+}
+
+export interface AgentProps {
+  /**
+   * What runs as the agent.
+   * @default Runtime.openClaw()
+   */
+  readonly runtime?: Runtime;
+  /**
+   * Unix uid, 20100 to 29999; also decides the agent's ports. Set it when two names happen to hash into one uid (synth
+   * says so). Never change it once deployed: the agent's state belongs to it.
+   * @default hashed from the name
+   */
+  readonly uid?: number;
+}
+
+const OS = "debian-13";
+const Uid = z
+  .number()
+  .int()
+  .min(PRINCIPAL_UIDS.first + 100)
+  .max(PRINCIPAL_UIDS.last);
+
+/**
+ * A machine and everything this kit puts on it. All is denied; what is granted on the things it `add`s is allowed. Grants
+ * count whenever they are made before the end of synth.
+ */
+export class AgentHost<M extends Machine = Machine> extends Construct {
+  readonly name: string;
+  /** The machine, as the type it was given: its resources are the escape hatch. */
+  readonly machine: M;
+  /** Who may log in, and from where. */
+  readonly access: Access;
+  readonly #book: GrantBook;
+  readonly #models = new Map<string, Model>();
+  readonly #agents = new Map<string, Agent>();
+  readonly #workspaces = new Map<string, Workspace>();
+  readonly #timeouts: HostSpec["timeouts"];
+  readonly #baseline: string;
+
+  /**
+   * @throws Refusal for a bad or taken name, a machine that carries another host or stands in another stack, an unknown
+   * key, or a token
+   */
+  constructor(scope: Construct, id: string, props: AgentHostProps<M>) {
+    super(scope, id);
+    const path = `AgentHost "${id}"`;
+    knownKeys(path, props, ["machine", "access", "name", "timeouts"]);
+    this.name = checked(`${path}: name`, Name, props.name ?? id);
+    if (!(props.access instanceof Access))
+      refuse(`${path}: access`, props.access, "give Access.ssh(…), Access.operator() or Access.fromEnv(…)");
+    this.access = props.access;
+    this.machine = props.machine;
+    this.#timeouts = timeouts(path, props.timeouts);
+    this.#book = new GrantBook(this.name);
+    this.#claimName(path);
+    claimMachine(path, this);
+
+    const boot = firstBoot(this.name, OS, this.access);
+    this.#baseline = boot.digest;
+    const missing = new TerraformLocal(this, "missing", Lazy.stringValue({ produce: () => this.#missing() }));
+    const bootstrap = new Bootstrap(this, {
+      generation: { host: this.name, os: OS, baseline: boot.digest, machine: canonicalJson(this.machine.generation) },
+      precondition: { condition: Op.eq(missing.asString, ""), errorMessage: missing.asString },
+    });
+    const file = specFile(this.name);
+    const machine = this.machine.bind({
+      name: this.name,
+      specFile: file,
+      bootstrap: bootstrap.resource,
+      userData: bootstrap.fill(boot.userData),
+    });
+    addRelease(this, {
+      host: this.name,
+      specFile: file,
+      bootstrap,
+      machine,
+      digests: () => ({ spec: digestOf(this.toSpec()), components: componentsDigest([...this.#agents.values()]) }),
+      values: () => this.#assemble().values,
+    });
+    this.node.addValidation({ validate: () => this.#problems() });
+    writeSpecAtSynth(this, this.name, () => this.toSpec());
+  }
+
+  /**
+   * A model provider, reached through the host's gateway alone, which alone holds its key. No agent may call it before
+   * `grantInvoke`.
+   * @param name 1 to 20 of a-z, 0-9 and single hyphens; agents see the provider under it
+   * @throws Refusal for a bad or taken name, or two secrets of one name
+   */
+  addModel(name: string, provider: ModelProvider): Model {
+    const path = this.#book.path(`addModel("${String(name)}")`);
+    this.#free(path, "model", name, this.#models);
+    if (!(provider instanceof ModelProvider)) refuse(path, provider, "give a ModelProvider, such as .anthropic({…})");
+    const { apiKey } = provider;
+    const other = secretsOf([...this.#models.values()]).find((secret) => secret.name === apiKey?.name);
+    if (apiKey !== null && other !== undefined && canonicalJson(other.source) !== canonicalJson(apiKey.source))
+      throw new Refusal(
+        `${path}: received a second secret named "${apiKey.name}" with another source; name one of them otherwise, as { name: "…" }`,
+      );
+    const uid = provider.kind === "demo" ? principalUid(`model/${name}`) : null;
+    if (uid !== null) this.#freeUid(path, uid);
+    const model = new Model(this, this.#book, name, provider, uid);
+    this.#models.set(name, model);
+    return model;
+  }
+
+  /**
+   * An agent: a principal with its own user and sandbox, that reaches nothing until something is granted to it.
+   * @param name 1 to 20 of a-z, 0-9 and single hyphens
+   * @throws Refusal for a bad or taken name, a uid out of range or taken, an unknown key, or a token
+   */
+  addAgent(name: string, props: AgentProps = {}): Agent {
+    const path = this.#book.path(`addAgent("${String(name)}")`);
+    this.#free(path, "agent", name, this.#agents);
+    knownKeys(path, props, ["runtime", "uid"]);
+    const runtime = props.runtime ?? Runtime.openClaw();
+    if (!(runtime instanceof Runtime))
+      refuse(`${path}.runtime`, runtime, "give Runtime.openClaw() or Runtime.command({…})");
+    const uid = props.uid === undefined ? principalUid(`agent/${name}`) : checked(`${path}.uid`, Uid, props.uid);
+    this.#freeUid(`${path}.uid`, uid);
+    const agent = new Agent(this, this.#book, name, uid, runtime);
+    this.#agents.set(name, agent);
+    return agent;
+  }
+
+  /**
+   * A directory on the data volume that outlives the machine. No agent sees it before a grant.
+   * @param name 1 to 20 of a-z, 0-9 and single hyphens; agents see it at `/workspaces/<name>`
+   * @throws Refusal for a bad or taken name; `/`, a path or `$HOME` is no name
+   */
+  addWorkspace(name: string): Workspace {
+    const path = this.#book.path(`addWorkspace("${String(name)}")`);
+    if (typeof name === "string" && /[/~$\\]/.test(name))
+      refuse(path, name, "a workspace is a directory of its own on the data volume, no path of any machine; give a name");
+    this.#free(path, "workspace", name, this.#workspaces);
+    const workspace = new Workspace(this, this.#book, name);
+    this.#workspaces.set(name, workspace);
+    return workspace;
+  }
+
+  /**
+   * The host's spec as it stands now: what synth writes to `bailiwick/<name>.json` beside the stack's Terraform.
+   * @throws Refusal with one line per problem, each with its path
+   */
+  toSpec(): HostSpec {
+    try {
+      return parseHostSpec(this.#assemble().spec);
+    } catch (error) {
+      if (error instanceof SpecError) throw new Refusal(error.problems.map((p) => this.#book.path(p)).join("\n"));
+      throw error;
+    }
+  }
+
+  #assemble(): AssembledSpec {
+    return assembleSpec({
+      name: this.name,
+      os: OS,
+      baseline: this.#baseline,
+      machine: this.machine,
+      access: this.access,
+      timeouts: this.#timeouts,
+      models: [...this.#models.values()],
+      agents: [...this.#agents.values()],
+      workspaces: [...this.#workspaces.values()],
+      grants: this.#book,
+    });
+  }
+
+  #review(): MachineReview {
+    const realKeys = [...this.#models.values()].some(({ provider }) => provider.kind !== "demo");
+    return this.machine.review({ realKeys });
+  }
+
+  #problems(): string[] {
+    const refused = [...this.#review().refused];
+    try {
+      this.toSpec();
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      refused.push(error.message);
+    }
+    return refused;
+  }
+
+  #missing(): string {
+    const missing = [...new Set([...this.access.missing, ...this.#review().missing])];
+    return missing.length === 0 ? "" : terraformLiteral(this.#book.path(missing.join("\n")));
+  }
+
+  #claimName(path: string): void {
+    const twin = App.of(this)
+      .node.findAll()
+      .find((other) => other !== this && other instanceof AgentHost && other.name === this.name);
+    if (twin !== undefined)
+      throw new Refusal(
+        `${path}: name: received "${this.name}", already the name of the host at ${twin.node.path}; every bailiwick command takes a host's name: set another as name`,
+      );
+  }
+
+  #free(path: string, kind: string, name: string, taken: ReadonlyMap<string, unknown>): void {
+    checked(`${path}: name`, Name, name);
+    if (taken.has(name))
+      throw new Refusal(`${path}: received "${name}", already the name of a ${kind} of this host; choose another`);
+  }
+
+  #freeUid(path: string, uid: number): void {
+    const holder = [...this.#agents.values(), ...this.#models.values()].find((other) => other.uid === uid);
+    if (holder !== undefined)
+      throw new Refusal(
+        `${path}: uid ${uid}, and so its ports, already belongs to "${holder.name}"; set uid on the agent to another from 20100 to 29999`,
+      );
+  }
+}
+
+const hostOn = new WeakMap<Machine, string>();
+
+function claimMachine(path: string, host: AgentHost): void {
+  const { machine } = host;
+  if (!Construct.isConstruct(machine) || typeof machine.bind !== "function")
+    refuse(`${path}: machine`, machine, 'give a machine, such as new LocalMachine(this, "machine")');
+  const other = hostOn.get(machine);
+  if (other !== undefined)
+    throw new Refusal(
+      `${path}: machine: received "${machine.node.path}", which carries host "${other}"; a machine carries one host: make another machine`,
+    );
+  if (TerraformStack.of(machine) !== TerraformStack.of(host))
+    throw new Refusal(
+      `${path}: machine: received "${machine.node.path}" of another stack; make the machine in the host's own stack`,
+    );
+  hostOn.set(machine, host.name);
+}
+
+function timeouts(path: string, props: AgentHostProps<Machine>["timeouts"] = {}): HostSpec["timeouts"] {
+  knownKeys(`${path}: timeouts`, props, ["baselineSeconds", "healthSeconds"]);
+  const { baselineSeconds = 600, healthSeconds = 180 } = props;
+  return {
+    baselineSeconds: checked(`${path}: timeouts.baselineSeconds`, z.number().int().min(10), baselineSeconds),
+    healthSeconds: checked(`${path}: timeouts.healthSeconds`, z.number().int().min(5), healthSeconds),
+  };
+}

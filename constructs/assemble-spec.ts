@@ -1,0 +1,74 @@
+import { Token } from "cdktf";
+import type { Binding } from "../runtime/spec/binding.ts";
+import type { HostSpec } from "../runtime/spec/host-spec.ts";
+import type { Access } from "./access.ts";
+import type { Agent } from "./agent.ts";
+import type { GrantBook } from "./grants.ts";
+import type { Machine } from "./machines/machine.ts";
+import type { Model } from "./model.ts";
+import type { Secret } from "./secret.ts";
+import type { Workspace } from "./workspace.ts";
+
+export interface HostParts {
+  readonly name: string;
+  readonly os: HostSpec["os"];
+  readonly baseline: string;
+  readonly machine: Machine;
+  readonly access: Access;
+  readonly timeouts: HostSpec["timeouts"];
+  readonly models: readonly Model[];
+  readonly agents: readonly Agent[];
+  readonly workspaces: readonly Workspace[];
+  readonly grants: GrantBook;
+}
+
+export interface AssembledSpec {
+  readonly spec: HostSpec;
+  /** What the spec's bindings stand for: tokens by key. */
+  readonly values: Readonly<Record<string, string>>;
+}
+
+/** The spec of a host as it stands now, not yet validated. */
+export function assembleSpec(host: HostParts): AssembledSpec {
+  const values: Record<string, string> = {};
+  const bind = (key: string, value: Access["from"][number]): string | Binding => {
+    const text = "text" in value ? value.text : "";
+    // A value that is missing is bound to nothing; the stack's precondition fails before it could be used.
+    if ("text" in value && !Token.isUnresolved(text)) return text;
+    values[key] = text;
+    return { $binding: key };
+  };
+  const { admins, from } = host.access;
+  const spec: HostSpec = {
+    apiVersion: "bailiwick/v1",
+    name: host.name,
+    os: host.os,
+    baseline: host.baseline,
+    machine: host.machine.spec,
+    access: {
+      bootstrapAdmin: admins[0]?.name ?? "",
+      admins: Object.fromEntries(
+        admins.map(({ name, uid, key }) => [name, { uid, publicKey: bind(`access.admins.${name}.publicKey`, key) }]),
+      ),
+      from: from.map((network, i) => bind(`access.from[${i}]`, network)),
+    },
+    secrets: Object.fromEntries(secretsOf(host.models).map(({ name, source }) => [name, { source }])),
+    models: Object.fromEntries(
+      host.models.map(({ name, uid, provider }) => [
+        name,
+        { provider: provider.kind, url: provider.url, apiKey: provider.apiKey?.name ?? null, uid },
+      ]),
+    ),
+    agents: Object.fromEntries(host.agents.map(({ name, uid, runtime }) => [name, { uid, runtime: runtime.spec }])),
+    workspaces: Object.fromEntries(host.workspaces.map(({ name }) => [name, {}])),
+    grants: host.grants.all(),
+    timeouts: host.timeouts,
+  };
+  return { spec, values };
+}
+
+/** Secrets that a host's models refer to, each name once. */
+export function secretsOf(models: readonly Model[]): Secret[] {
+  const secrets = models.flatMap(({ provider }) => (provider.apiKey === null ? [] : [provider.apiKey]));
+  return [...new Map(secrets.map((secret) => [secret.name, secret])).values()];
+}

@@ -1,0 +1,68 @@
+import type { HostSpec } from "../runtime/spec/host-spec.ts";
+import { Refusal } from "./refuse.ts";
+
+type Grants = HostSpec["grants"];
+
+/**
+ * Everything one host allows, in the order it was granted. Each thing that is added to a host holds its host's book, so
+ * a grant that reaches across two hosts is seen.
+ */
+export class GrantBook {
+  readonly host: string;
+  readonly #invoke: Grants["invoke"] = [];
+  readonly #mount: Grants["mount"] = [];
+  readonly #egress: Grants["egress"] = [];
+
+  constructor(host: string) {
+    this.host = host;
+  }
+
+  /** How the user's own code is named in messages about this host. */
+  path(inner: string): string {
+    return `AgentHost "${this.host}": ${inner}`;
+  }
+
+  /** @throws Refusal if the grantee belongs to another host, or to none */
+  requireSame(path: string, grantee: { readonly book: GrantBook; readonly name: string }): void {
+    if (grantee.book !== this)
+      throw new Refusal(
+        `${path}: received agent "${grantee.name}" of host "${grantee.book.host}"; a grant stays within one host: add what is granted to "${grantee.book.host}" too, and grant that`,
+      );
+  }
+
+  invoke(grant: Grants["invoke"][number]): void {
+    const twice = this.#invoke.some((g) => g.agent === grant.agent && g.model === grant.model);
+    if (twice)
+      this.#twice(
+        `models.${grant.model}.grantInvoke`,
+        `model "${grant.model}" to agent "${grant.agent}"`,
+        "give all models in one grant",
+      );
+    this.#invoke.push(grant);
+  }
+
+  mount(grant: Grants["mount"][number]): void {
+    const twice = this.#mount.some((g) => g.agent === grant.agent && g.workspace === grant.workspace);
+    if (twice)
+      this.#twice(
+        `workspaces.${grant.workspace}.grant`,
+        `workspace "${grant.workspace}" to agent "${grant.agent}"`,
+        "reading is part of grantReadWrite",
+      );
+    this.#mount.push(grant);
+  }
+
+  egress(path: string, grant: Grants["egress"][number]): void {
+    const twice = this.#egress.some((g) => g.principal === grant.principal && g.name === grant.name);
+    if (twice) this.#twice(path, `name "${grant.name}" to "${grant.principal}"`, "once is enough");
+    this.#egress.push(grant);
+  }
+
+  all(): Grants {
+    return { invoke: [...this.#invoke], mount: [...this.#mount], egress: [...this.#egress] };
+  }
+
+  #twice(path: string, what: string, advice: string): never {
+    throw new Refusal(`${this.path(path)}: ${what} is granted twice; remove one of the two (${advice})`);
+  }
+}

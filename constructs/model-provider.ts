@@ -1,0 +1,84 @@
+import { Token } from "cdktf";
+import { DnsName } from "../runtime/policy/egress/schema.ts";
+import { type ProviderKind, ModelProviderSpec } from "../runtime/policy/models/schema.ts";
+import { checked, knownKeys, Refusal } from "./refuse.ts";
+import { type Secret, secretReference } from "./secret.ts";
+import { whySecret } from "./secret-shapes.ts";
+
+export interface HostedProviderProps {
+  /** Reference to the provider's API key. Only the gateway is ever given the value. */
+  readonly apiKey: Secret;
+  /**
+   * Origin of the API and path prefix before `/v1`, if any; `https://` on port 443.
+   * @default the provider's own
+   */
+  readonly url?: string;
+}
+
+export interface OpenAiCompatibleProps {
+  /** Origin of the API and path prefix before `/v1`, if any: `https://llm.example.com`, on port 443, by name. */
+  readonly url: string;
+  /**
+   * Reference to the server's API key.
+   * @default no key is sent
+   */
+  readonly apiKey?: Secret;
+}
+
+/** Where models come from. A value: one provider may serve many hosts and stacks. */
+export class ModelProvider {
+  readonly kind: ProviderKind;
+  /** Origin of the API; null for `demo`. */
+  readonly url: string | null;
+  /** Reference to the API key; null where there is none. */
+  readonly apiKey: Secret | null;
+
+  private constructor(kind: ProviderKind, url: string | null, apiKey: Secret | null) {
+    this.kind = kind;
+    this.url = url;
+    this.apiKey = apiKey;
+  }
+
+  /** Anthropic's API, in its own format. @throws Refusal if `apiKey` is no Secret, or for a bad url */
+  static anthropic(props: HostedProviderProps): ModelProvider {
+    return ModelProvider.hosted("anthropic", "https://api.anthropic.com", props);
+  }
+
+  /** OpenAI's API, in its own format. @throws Refusal if `apiKey` is no Secret, or for a bad url */
+  static openai(props: HostedProviderProps): ModelProvider {
+    return ModelProvider.hosted("openai", "https://api.openai.com", props);
+  }
+
+  /** Any other server that speaks OpenAI's format. @throws Refusal for a bad url, or an `apiKey` that is no Secret */
+  static openAiCompatible(props: OpenAiCompatibleProps): ModelProvider {
+    const path = "ModelProvider.openAiCompatible";
+    knownKeys(path, props, ["url", "apiKey"]);
+    const apiKey = props.apiKey === undefined ? null : secretReference(`${path} apiKey`, props.apiKey);
+    return new ModelProvider("openai-compatible", checkedUrl(`${path} url`, props.url), apiKey);
+  }
+
+  /** A small scripted stand-in that runs on the host as a principal of its own and says what it is. Needs no key. */
+  static demo(): ModelProvider {
+    return new ModelProvider("demo", null, null);
+  }
+
+  private static hosted(kind: "anthropic" | "openai", url: string, props: HostedProviderProps): ModelProvider {
+    const path = `ModelProvider.${kind}`;
+    knownKeys(path, props, ["apiKey", "url"]);
+    const apiKey = secretReference(`${path} apiKey`, props.apiKey);
+    return new ModelProvider(kind, checkedUrl(`${path} url`, props.url ?? url), apiKey);
+  }
+}
+
+function checkedUrl(path: string, url: string): string {
+  if (Token.isUnresolved(url))
+    throw new Refusal(
+      `${path}: received a Terraform token; the gateway may reach exact names only, which synth writes down: give a literal URL`,
+    );
+  const why = typeof url === "string" ? whySecret(url) : undefined;
+  if (why !== undefined)
+    throw new Refusal(`${path}: received ${why}; give the URL alone and the key as apiKey: Secret.fromEnv("NAME")`);
+  const text = checked(path, ModelProviderSpec.shape.url.unwrap(), url);
+  checked(`${path} (its host)`, DnsName, new URL(text).hostname);
+  return text.replace(/\/$/, "");
+}

@@ -1,0 +1,54 @@
+import { Fn, Lazy, TerraformOutput } from "cdktf";
+import type { Construct } from "constructs";
+import type { Bootstrap } from "./bootstrap.ts";
+import { bailiwickCommand } from "./command-line.ts";
+import { KIT_VERSION } from "./kit.ts";
+import type { MadeMachine } from "./machines/machine.ts";
+import { TerraformData } from "./terraform-data.ts";
+
+export interface ReleaseProps {
+  readonly host: string;
+  readonly specFile: string;
+  readonly bootstrap: Bootstrap;
+  readonly machine: MadeMachine;
+  /** Digest of the spec and of all files that decide components; asked for at synth, when every grant is made. */
+  readonly digests: () => { readonly spec: string; readonly components: string };
+  /** Values of the spec's bindings: tokens by key; asked for at synth. */
+  readonly values: () => Readonly<Record<string, string>>;
+}
+
+/** Pushes the release whenever the spec, the kit, a component or what Terraform knows of the machine has changed. */
+export function addRelease(scope: Construct, props: ReleaseProps): void {
+  const { host, specFile, bootstrap, machine } = props;
+  const claim = new TerraformData(scope, "claim", {
+    input: { instance: machine.instance },
+    lifecycle: { ignoreChanges: ["input"], replaceTriggeredBy: [bootstrap.resource] },
+  });
+  const bindings = () => ({
+    machine: { ...machine.binding },
+    bootstrap: { publicKey: bootstrap.publicKey, claimedBy: claim.output("instance") },
+    values: { ...props.values() },
+  });
+  // Before all stacks are ready the spec may be incomplete: nothing is decided by it then.
+  const digest = (kind: "spec" | "components") =>
+    Lazy.stringValue({ produce: ({ preparing }) => (preparing ? "" : props.digests()[kind]) });
+  new TerraformData(scope, "release", {
+    triggersReplace: {
+      spec: digest("spec"),
+      kit: KIT_VERSION,
+      components: digest("components"),
+      bindings: Lazy.anyValue({ produce: bindings }),
+    },
+    provisioners: [
+      {
+        command: bailiwickCommand(scope, ["push", host, "--spec", specFile, "--from-terraform"]),
+        environment: { BAILIWICK_BINDINGS: Lazy.stringValue({ produce: () => Fn.jsonencode(bindings()) }) },
+      },
+    ],
+  });
+  new TerraformOutput(scope, `bailiwick_${host.replaceAll("-", "_")}`, {
+    staticId: true,
+    description: `What bailiwick needs to find host ${host}; no secrets.`,
+    value: Lazy.anyValue({ produce: bindings }),
+  });
+}

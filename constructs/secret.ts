@@ -1,0 +1,120 @@
+import { basename } from "node:path";
+import { inspect } from "node:util";
+import { SecretSource } from "../runtime/policy/secrets/schema.ts";
+import { Name } from "../runtime/spec/names.ts";
+import { checked, knownKeys, Refusal, refuse, refuseTokens } from "./refuse.ts";
+import { whySecret } from "./secret-shapes.ts";
+
+export interface SecretOptions {
+  /**
+   * Name of the secret on the host and in `bailiwick secrets`: 1 to 20 of a-z, 0-9 and single hyphens.
+   * @default derived from the reference: `ANTHROPIC_API_KEY` becomes `anthropic-api-key`
+   */
+  readonly name?: string;
+}
+
+/**
+ * A reference to a secret's value on the operator's side. The value itself is read at push, into memory, and sealed on
+ * the host; code, spec, plan and state hold the reference alone. May be used on many hosts.
+ */
+export class Secret {
+  /** Name of the secret on its hosts. */
+  readonly name: string;
+  readonly #source: SecretSource;
+
+  private constructor(path: string, source: SecretSource, derivedFrom: string, options: SecretOptions) {
+    knownKeys(`${path} options`, options, ["name"]);
+    this.#source = source;
+    const name = options.name ?? slug(derivedFrom);
+    if (options.name === undefined && !Name.safeParse(name).success)
+      throw new Refusal(
+        `${path}: no name follows from "${derivedFrom}" ("${name}" is not 1 to 20 of a-z, 0-9 and single hyphens); set one as { name: "…" }`,
+      );
+    this.name = checked(`${path} name`, Name, name);
+  }
+
+  /**
+   * From an environment variable of the process that pushes.
+   * @param variable such as `ANTHROPIC_API_KEY`; it need not be set at synth, nor at a push that sends no new secret
+   * @throws Refusal if it is no name of a variable (a value given here by mistake is not repeated in the message)
+   */
+  static fromEnv(variable: string, options: SecretOptions = {}): Secret {
+    const path = "Secret.fromEnv";
+    refuseTokens(path, variable);
+    if (typeof variable !== "string" || !/^[A-Z_][A-Z0-9_]*$/.test(variable))
+      throw new Refusal(
+        `${path}: received something that is no name of an environment variable; give the variable's name, such as ANTHROPIC_API_KEY, never its value`,
+      );
+    return new Secret(path, { kind: "env", variable }, variable, options);
+  }
+
+  /**
+   * From a file on the machine that pushes; one trailing newline is dropped.
+   * @param path absolute, relative to the project, or below `~/`
+   */
+  static fromFile(path: string, options: SecretOptions = {}): Secret {
+    refuseTokens("Secret.fromFile", path);
+    const why = typeof path === "string" ? whySecret(path) : undefined;
+    if (typeof path !== "string" || path === "" || /[\n\0]/.test(path) || why !== undefined)
+      throw new Refusal(
+        `Secret.fromFile: received ${why ?? "no path"}; give the path of a file that holds the secret, never the secret`,
+      );
+    return new Secret("Secret.fromFile", { kind: "file", path }, basename(path).replace(/\.[a-z]+$/i, ""), options);
+  }
+
+  /**
+   * From the standard output of a program, run without a shell by the process that pushes; one trailing newline is dropped.
+   * @param argv program and arguments, such as `["pass", "show", "anthropic-key"]`
+   */
+  static fromCommand(argv: readonly string[], options: SecretOptions = {}): Secret {
+    const path = "Secret.fromCommand";
+    if (typeof argv === "string")
+      refuse(path, argv, 'no shell splits it; give program and arguments as a list, such as ["pass", "show", "key"]');
+    refuseTokens(path, argv);
+    if (!Array.isArray(argv)) throw new Refusal(`${path}: received no list; give program and arguments`);
+    argv.forEach((arg: unknown, i) => {
+      const why = typeof arg === "string" ? whySecret(arg) : undefined;
+      if (why !== undefined)
+        throw new Refusal(`${path}[${i}]: received ${why}; arguments are seen by every process, and stand in the spec`);
+    });
+    const source = checked(path, SecretSource, { kind: "command", argv: [...argv] });
+    return new Secret(path, source, argv.at(-1) ?? "", options);
+  }
+
+  /** The reference as it stands in the spec. */
+  get source(): SecretSource {
+    return this.#source;
+  }
+
+  /** Printing a Secret shows its name alone, so a reference with telling arguments does not end in a log. */
+  toString(): string {
+    return `[secret ${this.name}]`;
+  }
+
+  toJSON(): string {
+    return this.toString();
+  }
+
+  [inspect.custom](): string {
+    return this.toString();
+  }
+}
+
+/**
+ * The Secret.
+ * @throws Refusal for anything else, without repeating it: it may be the literal secret
+ */
+export function secretReference(path: string, value: unknown): Secret {
+  if (value instanceof Secret) return value;
+  refuseTokens(path, value);
+  throw new Refusal(
+    `${path}: received ${value === undefined ? "nothing" : `a ${typeof value}`} where a reference to a secret belongs; give Secret.fromEnv("NAME"), Secret.fromFile("path") or Secret.fromCommand([…]), never the secret itself`,
+  );
+}
+
+function slug(text: string): string {
+  return text
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, "-")
+    .replaceAll(/^-+|-+$/g, "");
+}

@@ -1,0 +1,70 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import { digestOf } from "../spec/digest.ts";
+
+const Package = z.looseObject({
+  version: z.string(),
+  integrity: z.string().optional(),
+  resolved: z.string().optional(),
+  inBundle: z.boolean().optional(),
+  optional: z.boolean().optional(),
+  os: z.union([z.string(), z.array(z.string())]).optional(),
+  cpu: z.union([z.string(), z.array(z.string())]).optional(),
+  libc: z.union([z.string(), z.array(z.string())]).optional(),
+});
+
+const LockFile = z.looseObject({ lockfileVersion: z.literal(3), packages: z.record(z.string(), Package) });
+
+/** A folder of this kit with a package.json and the package-lock.json that alone decides what npm installs from it. */
+export interface LockedPackages {
+  readonly folder: string;
+  /** Digest of both files. */
+  readonly digest: string;
+  readonly packageJson: string;
+  readonly lockFile: string;
+  /** Packages by place (`node_modules/zod`), without the root. */
+  readonly packages: ReadonlyMap<string, z.infer<typeof Package>>;
+}
+
+/**
+ * Reads a lock folder of this kit, by its path in `runtime/bundle/`.
+ * @throws if a package has no integrity (one bundled inside another is covered by that one's) or names the host it
+ * comes from: then something else than the lock file would decide what is installed
+ */
+export async function lockedPackages(name: string): Promise<LockedPackages> {
+  const folder = fileURLToPath(new URL(name, import.meta.url));
+  const [packageJson, lockFile] = await Promise.all([
+    readFile(join(folder, "package.json"), "utf8"),
+    readFile(join(folder, "package-lock.json"), "utf8"),
+  ]);
+  const packages = new Map(Object.entries(LockFile.parse(JSON.parse(lockFile)).packages).filter(([at]) => at !== ""));
+  for (const [at, found] of packages) {
+    if (found.integrity === undefined && found.inBundle !== true)
+      throw new Error(`${folder}/package-lock.json: "${at}" has no integrity; generate the lock file again`);
+    if (found.resolved !== undefined)
+      throw new Error(`${folder}/package-lock.json: "${at}" names its registry; remove its "resolved"`);
+  }
+  return { folder, digest: digestOf([packageJson, lockFile]), packageJson, lockFile, packages };
+}
+
+/** The platform that components are built for. */
+export const TARGET = { os: "linux", cpu: "x64", libc: "glibc" } as const;
+
+/**
+ * Places of the packages that must be there after an install for `TARGET`: all but the optional ones that are for
+ * another platform, or that only such a one needs.
+ */
+export function expectedPackages(locked: LockedPackages): string[] {
+  const forTarget = (found: z.infer<typeof Package>) =>
+    (["os", "cpu", "libc"] as const).every((key) => allows(found[key], TARGET[key]));
+  return [...locked.packages].filter(([, found]) => found.optional !== true || forTarget(found)).map(([at]) => at);
+}
+
+function allows(wanted: string | readonly string[] | undefined, value: string): boolean {
+  const list = wanted === undefined ? [] : typeof wanted === "string" ? [wanted] : wanted;
+  const refused = list.filter((item) => item.startsWith("!")).map((item) => item.slice(1));
+  const taken = list.filter((item) => !item.startsWith("!"));
+  return !refused.includes(value) && (taken.length === 0 || taken.includes(value) || taken.includes("any"));
+}

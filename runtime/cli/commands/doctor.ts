@@ -1,0 +1,73 @@
+import { execFile } from "node:child_process";
+import { checkPrerequisites } from "../../local/prerequisites.ts";
+import type { Command } from "../command.ts";
+import { EXIT } from "../errors.ts";
+import { table } from "../output.ts";
+
+interface Check {
+  id: string;
+  ok: boolean;
+  found: string;
+  fix: string | null;
+}
+
+export const doctor: Command = {
+  usage: "doctor [--json]",
+  summary: "what this computer lacks to run the kit, and the command that installs it",
+  words: [0, 0],
+  async run(_call, output) {
+    const checks: Check[] = [node(), await terraform(), await openssh(), ...(await localMachine())];
+    const missing = checks.filter((check) => !check.ok);
+    output.document({ ok: missing.length === 0, checks });
+    for (const line of table(checks.map((check) => [check.ok ? "  ok     " : "  missing", check.id, check.found])))
+      output.say(line);
+    for (const check of missing) output.say(`\n${check.id}: ${check.fix}`);
+    if (missing.length === 0) output.say("this computer has all it needs");
+    return missing.length === 0 ? EXIT.held : EXIT.failed;
+  },
+};
+
+function node(): Check {
+  const major = Number(process.versions.node.split(".")[0]);
+  const ok = [20, 22, 24].includes(major);
+  return { id: "node", ok, found: process.versions.node, fix: ok ? null : "install Node.js 22 or 24 (LTS)" };
+}
+
+async function terraform(): Promise<Check> {
+  const program = process.env.TERRAFORM_BINARY_NAME ?? "terraform";
+  const found = (await firstLine(program, ["version"])) ?? "not found";
+  const ok = found !== "not found";
+  return {
+    id: "terraform",
+    ok,
+    found,
+    fix: ok ? null : "install Terraform 1.5 or later, or OpenTofu and set TERRAFORM_BINARY_NAME=tofu",
+  };
+}
+
+async function openssh(): Promise<Check> {
+  const found = (await firstLine("ssh", ["-V"])) ?? "not found";
+  const ok = found !== "not found";
+  return { id: "ssh and ssh-keygen", ok, found, fix: ok ? null : "apt-get install openssh-client" };
+}
+
+async function localMachine(): Promise<Check[]> {
+  if (process.platform !== "linux")
+    return [
+      {
+        id: "local machine",
+        ok: false,
+        found: process.platform,
+        fix: "the local machine needs Linux; other machines can be deployed from here",
+      },
+    ];
+  return (await checkPrerequisites()).map(({ id, ok, found, fix }) => ({ id, ok, found, fix: fix ?? null }));
+}
+
+function firstLine(program: string, args: string[]): Promise<string | undefined> {
+  return new Promise((done) => {
+    execFile(program, args, (error, stdout, stderr) =>
+      done(error === null ? (stdout || stderr).split("\n")[0]?.trim() : undefined),
+    );
+  });
+}

@@ -1,0 +1,40 @@
+import type { Command } from "../command.ts";
+import { EXIT, UsageError } from "../errors.ts";
+import { withHost } from "../session.ts";
+
+export const logs: Command = {
+  usage: "logs <host> [--unit <name>] [-n <lines>] [-f] [--json]",
+  summary: "the journal of everything the kit runs; -f follows it",
+  options: {
+    unit: { type: "string", short: "u" },
+    lines: { type: "string", short: "n" },
+    follow: { type: "boolean", short: "f" },
+  },
+  words: [1, 1],
+  async run(call, output) {
+    const unit = call.text("unit") ?? "*";
+    const lines = call.text("lines") ?? "50";
+    if (!/^[a-z0-9*@.-]+$/.test(unit))
+      throw new UsageError(
+        `received --unit ${JSON.stringify(unit)}; write a unit's name as status shows it, such as gateway or agent-main`,
+      );
+    if (!/^\d{1,6}$/.test(lines)) throw new UsageError(`received -n ${JSON.stringify(lines)}; write a number of lines`);
+    const name = unit.startsWith("bailiwick-") ? unit : `bailiwick-${unit}`;
+    // Selected by what the journal itself knows (_SYSTEMD_UNIT, and the identifier of root's audit lines), never by a message's text.
+    const own = unit === "*" ? "+ SYSLOG_IDENTIFIER=bailiwick _UID=0" : "";
+    const format = output.json ? "--output=json" : "--output=short-iso";
+    const pattern = unit === "*" ? "" : `--unit '${name}'`;
+    const command =
+      unit === "*"
+        ? `sudo -n sh -c 'exec journalctl --no-pager --lines=${lines} ${format} ${call.flag("follow") ? "--follow" : ""} $(systemctl list-units --all --plain --no-legend "bailiwick-*" | while read -r unit rest; do printf "_SYSTEMD_UNIT=%s " "$unit"; done) ${own}'`
+        : `sudo -n journalctl --no-pager --lines=${lines} ${format} ${call.flag("follow") ? "--follow" : ""} ${pattern}`;
+    return withHost(call.words[0] ?? "", async ({ connection }) => {
+      const { code, stderr } = await connection.exec(command, {
+        onStdout: (chunk) => process.stdout.write(chunk),
+        timeoutMs: 0,
+      });
+      if (code !== 0) process.stderr.write(stderr);
+      return code === 0 ? EXIT.held : EXIT.failed;
+    });
+  },
+};

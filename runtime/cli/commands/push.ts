@@ -1,0 +1,67 @@
+import { readFileSync } from "node:fs";
+import { buildComponents } from "../../release/components.ts";
+import { push as pushRelease } from "../../release/push.ts";
+import { Bindings } from "../../spec/binding.ts";
+import { parseHostSpec } from "../../spec/host-spec.ts";
+import { waitForSshBanner } from "../../ssh/reachability.ts";
+import type { Command } from "../command.ts";
+import { EXIT, UsageError } from "../errors.ts";
+import { findIdentity } from "../identity.ts";
+import { kitVersion } from "../kit.ts";
+import { findHost, projectRoot, readBindings } from "../project.ts";
+import { machineAddress } from "../session.ts";
+
+export const push: Command = {
+  usage: "push <host> [--why <text>] [--json]",
+  summary: "build, upload and activate what the spec says; an unchanged push restarts nothing",
+  options: { spec: { type: "string" }, "from-terraform": { type: "boolean" }, why: { type: "string" } },
+  words: [1, 1],
+  async run(call, output) {
+    const name = call.words[0] ?? "";
+    const { spec, bindings } = call.flag("from-terraform") ? fromTerraform(call.text("spec")) : await fromProject(name);
+    if (spec.name !== name) throw new UsageError(`received host "${name}", but the spec is of "${spec.name}"`);
+    const components = buildComponents(spec, { project: projectRoot(), progress: output.progress });
+    components.catch(() => {}); // awaited by the push, once the host is known to be ours
+    const { admin, identity } = await findIdentity(spec);
+    const address = await machineAddress(bindings, name);
+    await waitForSshBanner({ ...address, timeoutMs: 120_000 });
+    const result = await pushRelease({
+      spec,
+      bindings,
+      address,
+      identity,
+      admin,
+      kitVersion: kitVersion(),
+      components,
+      why: call.text("why") ?? (call.flag("from-terraform") ? "cdktf deploy" : "bailiwick push"),
+      progress: output.progress,
+    });
+    output.document(result);
+    const changed = [
+      ...result.restarted.map((unit) => `restarted ${unit}`),
+      ...result.reloaded.map((unit) => `reloaded ${unit}`),
+      ...result.stopped.map((unit) => `stopped ${unit}`),
+    ];
+    output.say(
+      `${name}: release ${result.release.slice(0, 12)} serves (${changed.length === 0 ? "nothing restarted" : changed.join(", ")})`,
+    );
+    return EXIT.held;
+  },
+};
+
+function fromTerraform(specPath: string | undefined) {
+  const bindings = process.env.BAILIWICK_BINDINGS;
+  if (specPath === undefined || bindings === undefined)
+    throw new UsageError(
+      "--from-terraform needs --spec and the environment variable BAILIWICK_BINDINGS, as Terraform sets them",
+    );
+  return {
+    spec: parseHostSpec(JSON.parse(readFileSync(specPath, "utf8"))),
+    bindings: Bindings.parse(JSON.parse(bindings)),
+  };
+}
+
+async function fromProject(name: string) {
+  const host = findHost(name);
+  return { spec: host.spec, bindings: await readBindings(host) };
+}

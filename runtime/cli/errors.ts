@@ -1,0 +1,27 @@
+import { BaselineError } from "../release/baseline-wait.ts";
+import { SpentKeyError } from "../release/host-trust.ts";
+import { SpecError } from "../spec/host-spec.ts";
+import { HostTrustError, UnreachableError } from "../ssh/errors.ts";
+
+/** Exit codes of every command; docs/reference/cli.md. */
+export const EXIT = { held: 0, failed: 1, usage: 2, unreachable: 3 } as const;
+
+/** The command was called wrongly: the message says how to call it. */
+export class UsageError extends Error {}
+
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof UsageError || error instanceof SpecError) return EXIT.usage;
+  if (error instanceof HostTrustError || error instanceof SpentKeyError || error instanceof UnreachableError)
+    return EXIT.unreachable;
+  return EXIT.failed;
+}
+
+/** A short word for `--json` output, so that programs need not read the message. */
+export function errorKind(error: unknown): string {
+  if (error instanceof UsageError) return "usage";
+  if (error instanceof SpecError) return "spec";
+  if (error instanceof HostTrustError || error instanceof SpentKeyError) return "trust";
+  if (error instanceof UnreachableError) return "unreachable";
+  if (error instanceof BaselineError) return `baseline:${error.step}`;
+  return "failed";
+}

@@ -1,0 +1,96 @@
+import { createHash, createHmac, randomBytes } from "node:crypto";
+import { mkdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { SealAnswer, SealRequest } from "../../spec/activator.ts";
+import { readIfThere, syncDirectory, writeWhole } from "./files.ts";
+import { paths } from "./paths.ts";
+import { run } from "./run.ts";
+
+type Generated = SealAnswer["generated"][string];
+
+const CREDENTIAL_NAME = /^(secret|agent)\.[a-z0-9-]{1,20}(\.[a-z-]{1,20})?$/;
+
+/**
+ * Seals values under this host's key, one file per version; a version that is there already is not written again.
+ * Credentials to generate are made once and kept.
+ */
+export async function seal(request: SealRequest): Promise<SealAnswer> {
+  const answer: SealAnswer = { versions: {}, generated: {} };
+  for (const [name, base64] of Object.entries(request.set))
+    answer.versions[name] = await sealOne(name, Buffer.from(base64, "base64"));
+  for (const name of request.generate) answer.generated[name] = await generated(name);
+  return answer;
+}
+
+async function generated(name: string): Promise<Generated> {
+  const record = join(directoryOf(name), "generated.json");
+  const known = await readIfThere(record);
+  if (known !== null) {
+    const found = JSON.parse(known) as Generated;
+    if ((await stat(credentialFile(name, found.version)).catch(() => null)) !== null) return found;
+  }
+  const text = randomBytes(32).toString("hex");
+  const version = await sealOne(name, Buffer.from(text));
+  const made = { version, sha256: createHash("sha256").update(text).digest("hex") };
+  await writeWhole(record, JSON.stringify(made), 0o600);
+  return made;
+}
+
+async function sealOne(name: string, value: Uint8Array): Promise<string> {
+  const directory = directoryOf(name);
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  const version = createHmac("sha256", await versionKey())
+    .update(`${name}\0`)
+    .update(value)
+    .digest("hex")
+    .slice(0, 32);
+  const target = credentialFile(name, version);
+  if ((await stat(target).catch(() => null)) !== null) return version;
+  const next = `${target}.${randomBytes(6).toString("hex")}.new`;
+  try {
+    // No PCRs: a Secure Boot update must not lock out an unattended reboot.
+    await run("systemd-creds", ["encrypt", "--with-key=auto", "--tpm2-pcrs=", `--name=${name}`, "-", next], value);
+    await rename(next, target);
+  } finally {
+    await rm(next, { force: true });
+  }
+  await syncDirectory(directory);
+  return version;
+}
+
+/** The text of a sealed credential, for root's own use. */
+export async function unseal(name: string, version: string): Promise<string> {
+  return run("systemd-creds", ["decrypt", `--name=${name}`, credentialFile(name, version), "-"]);
+}
+
+/** Versions and hashes of all credentials that were made on this host. */
+export async function generatedCredentials(names: readonly string[]): Promise<Record<string, Generated>> {
+  const found: Record<string, Generated> = {};
+  for (const name of names) {
+    const record = await readIfThere(join(paths.credentials, name, "generated.json"));
+    if (record !== null) found[name] = JSON.parse(record) as Generated;
+  }
+  return found;
+}
+
+export function credentialFile(name: string, version: string): string {
+  return join(directoryOf(name), `${version}.cred`);
+}
+
+function directoryOf(name: string): string {
+  if (!CREDENTIAL_NAME.test(name))
+    throw new Error(`received ${JSON.stringify(name)}, which is no name of a credential`);
+  return join(paths.credentials, name);
+}
+
+async function versionKey(): Promise<Buffer> {
+  try {
+    return await readFile(paths.versionKey);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  await mkdir(paths.credentials, { recursive: true, mode: 0o700 });
+  const key = randomBytes(32);
+  await writeWhole(paths.versionKey, key, 0o600);
+  return key;
+}

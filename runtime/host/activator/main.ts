@@ -1,0 +1,70 @@
+import { ActivateRequest, AskRequest, LockRequest, SealRequest, StageRequest } from "../../spec/activator.ts";
+import { activate } from "./activate.ts";
+import { ask } from "./ask.ts";
+import { audit } from "./audit.ts";
+import { seal } from "./credentials.ts";
+import { requireLock, takeLock } from "./lock.ts";
+import { facts, status } from "./observe.ts";
+import { stage } from "./release.ts";
+
+// The program of a host that a push speaks to, as root, one verb per run: JSON on stdin, JSON on stdout.
+
+const verbs: Record<string, (input: unknown) => Promise<unknown>> = {
+  facts: () => facts(),
+  status: () => status(),
+  seal: async (input) => {
+    const request = SealRequest.parse(input);
+    const answer = await seal(request);
+    await audit("seal", { set: Object.keys(request.set), generated: request.generate });
+    return answer;
+  },
+  stage: async (input) => {
+    const request = StageRequest.parse(input);
+    await requireLock(request.token);
+    return { digest: await stage(request) };
+  },
+  activate: async (input) => {
+    const request = ActivateRequest.parse(input);
+    await requireLock(request.token);
+    return activate(request);
+  },
+  ask: async (input) => {
+    const { agent, message, timeoutSeconds } = AskRequest.parse(input);
+    await audit("ask", { agent, bytes: Buffer.byteLength(message) });
+    return ask(agent, message, timeoutSeconds);
+  },
+};
+
+async function main(verb: string | undefined): Promise<void> {
+  if (process.getuid?.() !== 0) throw new Error("the activator must run as root");
+  process.umask(0o022);
+  if (verb === "lock") return holdLock();
+  const handler = verbs[verb ?? ""];
+  if (handler === undefined)
+    throw new Error(`received verb ${JSON.stringify(verb)}; this activator has lock, ${Object.keys(verbs).join(", ")}`);
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  const text = Buffer.concat(chunks).toString();
+  process.stdout.write(`${JSON.stringify(await handler(text === "" ? undefined : JSON.parse(text)))}\n`);
+}
+
+/** One request line, one answer line; then the lock is held until stdin ends, so a cut connection frees it. */
+async function holdLock(): Promise<void> {
+  let text = "";
+  let held: Awaited<ReturnType<typeof takeLock>> | undefined;
+  for await (const chunk of process.stdin) {
+    if (held !== undefined) continue;
+    text += String(chunk);
+    if (!text.includes("\n")) continue;
+    const { who, why } = LockRequest.parse(JSON.parse(text));
+    held = await takeLock(who, why);
+    await audit("lock", { who, why });
+    process.stdout.write(`${JSON.stringify({ token: held.token })}\n`);
+  }
+  await held?.release();
+}
+
+main(process.argv[2]).catch((error: Error) => {
+  process.stderr.write(`${error.message}\n`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,69 @@
+import { readdir, readFile } from "node:fs/promises";
+import type { HostFacts, HostStatus } from "../../spec/activator.ts";
+import { generatedCredentials } from "./credentials.ts";
+import { readIfThere } from "./files.ts";
+import { isReady } from "./health.ts";
+import { currentLock } from "./lock.ts";
+import { paths } from "./paths.ts";
+import { currentRelease, readManifest } from "./release.ts";
+import { run } from "./run.ts";
+import { unitState } from "./systemd.ts";
+
+/** What a push needs to know of this host before it renders a release. */
+export async function facts(): Promise<HostFacts> {
+  const current = await currentRelease();
+  const manifest = current === null ? null : await readManifest(current);
+  const names = await readdir(paths.credentials).catch(() => []);
+  const mounts = await readFile("/proc/self/mountinfo", "utf8");
+  return {
+    current,
+    components: (await readdir(paths.components).catch(() => [])).filter((name) => /^[0-9a-f]{64}$/.test(name)),
+    credentials: Object.fromEntries((manifest?.credentials ?? []).map(({ name, version }) => [name, version])),
+    generated: await generatedCredentials(names),
+    resolvers: await upstreamResolvers(),
+    dataVolume: mounts.split("\n").some((line) => line.split(" ")[4] === paths.data),
+  };
+}
+
+/** The resolvers beyond this machine: systemd-resolved's own list where /etc/resolv.conf names only its stub. */
+async function upstreamResolvers(): Promise<string[]> {
+  for (const file of ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"]) {
+    const servers = ((await readIfThere(file)) ?? "")
+      .split("\n")
+      .map((line) => /^nameserver\s+([0-9a-fA-F.:]+)\s*$/.exec(line)?.[1])
+      .filter((server) => server !== undefined)
+      .filter((server) => !server.startsWith("127.") && server !== "::1");
+    if (servers.length > 0) return servers.slice(0, 3);
+  }
+  return [];
+}
+
+/** What runs now. */
+export async function status(): Promise<HostStatus> {
+  const release = await currentRelease();
+  const manifest = release === null ? null : await readManifest(release);
+  const lock = await currentLock();
+  const failed = await run("systemctl", ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"]);
+  return {
+    release,
+    spec: manifest?.spec ?? null,
+    units: await Promise.all(
+      (manifest?.units ?? []).map(async (unit) => {
+        const state = await unitState(unit.name);
+        return {
+          name: unit.name,
+          state: `${state.active}/${state.sub}`,
+          since: state.since,
+          restarts: state.restarts,
+          ready: await isReady(unit),
+          memoryMiB: state.memoryMiB,
+        };
+      }),
+    ),
+    lock: lock === null ? null : { who: lock.who, why: lock.why, since: lock.since },
+    failedUnits: failed
+      .split("\n")
+      .map((line) => line.trim().split(/\s+/)[0] ?? "")
+      .filter((name) => name !== ""),
+  };
+}

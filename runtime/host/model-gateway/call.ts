@@ -1,0 +1,214 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Logger } from "pino";
+import { ModelId } from "../../policy/models/schema.ts";
+import { readBody } from "./body.ts";
+import type { Policy } from "./config.ts";
+import { requestHeaders } from "./headers.ts";
+import { JsonError, jsonFields, scalar } from "./json-fields.ts";
+import { presentedKey } from "./keys.ts";
+import { type CallLine, errorCode, logCall } from "./log.ts";
+import { type Refusal, type RefusalCode, sendJson, sendRefusal, type WireFormat, wireFormat } from "./refusal.ts";
+import { relay } from "./relay.ts";
+import { type Endpoint, endpoints, findEndpoint, modelList, parseTarget, type Route } from "./routes.ts";
+
+/** What all calls share. `policy` is replaced as a whole by a reload; a call keeps the one it began with. */
+export interface Gateway {
+  policy: Policy;
+  readonly log: Logger;
+  /** True once calls that are still open are being cut because the gateway stops. */
+  stopping: boolean;
+}
+
+/** Thrown by a step of a call that decides against it. */
+class Refused extends Error {
+  readonly refusal: Refusal;
+  constructor(status: number, code: RefusalCode, message: string) {
+    super(code);
+    this.refusal = { status, code, message };
+  }
+}
+
+/** Takes one request from its headers to its line in the log. Never rejects. */
+export async function answer(gateway: Gateway, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  if (req.method === "GET" && req.url === "/healthz") {
+    sendJson(res, 200, '{"status":"ok"}', randomUUID());
+    return;
+  }
+  const call = new Call(gateway, req, res);
+  await call.run();
+}
+
+class Call {
+  readonly #gateway: Gateway;
+  readonly #policy: Policy;
+  readonly #req: IncomingMessage;
+  readonly #res: ServerResponse;
+  readonly #startedAt = performance.now();
+  readonly #line: CallLine;
+  #format: WireFormat = "openai";
+
+  constructor(gateway: Gateway, req: IncomingMessage, res: ServerResponse) {
+    this.#gateway = gateway;
+    this.#policy = gateway.policy;
+    this.#req = req;
+    this.#res = res;
+    this.#line = {
+      requestId: randomUUID(),
+      agent: null,
+      route: null,
+      endpoint: null,
+      model: null,
+      status: null,
+      outcome: "ok",
+      reason: null,
+      stream: false,
+      bytesIn: 0,
+      bytesOut: 0,
+      msToFirstByte: null,
+      ms: 0,
+      upstreamRequestId: null,
+    };
+  }
+
+  async run(): Promise<void> {
+    const line = this.#line;
+    try {
+      const { route, models, endpoint, query } = this.#authorise();
+      if (endpoint.does === "models") {
+        line.bytesOut = sendJson(this.#res, 200, modelList(route, models), line.requestId);
+        line.status = 200;
+      } else {
+        const body = await this.#acceptedBody(models);
+        if (body !== undefined) await this.#relay(route, endpoint.path + query, body);
+      }
+    } catch (error) {
+      if (!(error instanceof Refused)) line.error = errorCode(error);
+      this.#refuse(
+        error instanceof Refused
+          ? error.refusal
+          : { status: 500, code: "internal_error", message: "an error of its own; see `bailiwick logs`" },
+      );
+    }
+    if (this.#gateway.stopping && line.outcome === "client_gone") line.outcome = "shutdown";
+    line.ms = milliseconds(performance.now() - this.#startedAt);
+    logCall(this.#gateway.log, line);
+  }
+
+  /** Who asks, and for what: the key first, so that nothing is told to those who have none. */
+  #authorise(): { route: Route; models: ReadonlySet<string>; endpoint: Endpoint; query: string } {
+    const { method = "", url = "", rawHeaders } = this.#req;
+    const target = parseTarget(url);
+    const route = target === undefined ? undefined : this.#policy.routes.get(target.route);
+    if (route !== undefined) this.#format = wireFormat(route.provider);
+
+    const key = presentedKey(rawHeaders);
+    const agent = key === undefined ? undefined : this.#policy.keys.holder(key);
+    if (agent === undefined)
+      throw new Refused(
+        401,
+        "invalid_api_key",
+        key === undefined
+          ? "received no virtual key, or more than one; send exactly one, as `authorization: Bearer` or `x-api-key`"
+          : "received a key that is none of this host's virtual keys; use the agent's own",
+      );
+    this.#line.agent = agent;
+
+    if (target === undefined || route === undefined)
+      throw new Refused(404, "not_found", "no such route; the path is /<model provider's name on this host>/v1/…");
+    this.#line.route = route.name;
+    const models = route.grants.get(agent);
+    if (models === undefined)
+      throw new Refused(
+        403,
+        "no_grant",
+        `agent "${agent}" has no grant on "${route.name}"; grant it with ${route.name}.grantInvoke and push`,
+      );
+    const endpoint = findEndpoint(route.provider, method, target);
+    if (endpoint === undefined) {
+      const known = endpoints(route.provider).map((e) => `${e.method} /${route.name}${e.path}`);
+      throw new Refused(404, "not_found", `no such endpoint; there are ${known.join(", ")}`);
+    }
+    this.#line.endpoint = endpoint.path;
+    return { route, models, endpoint, query: endpoint.does === "invoke" ? target.query : "" };
+  }
+
+  /** The body, if it asks for a granted model; undefined if the client left before it was whole. */
+  async #acceptedBody(granted: ReadonlySet<string>): Promise<Buffer | undefined> {
+    const { headers } = this.#req;
+    const type = headers["content-type"] ?? "application/json";
+    if (!/^application\/json(?:; ?charset="?utf-8"?)?$/i.test(type) || headers["content-encoding"] !== undefined)
+      throw new Refused(415, "unsupported_media_type", "the body must be plain application/json in UTF-8");
+    const limit = this.#policy.limits.bodyBytes;
+    const body = await readBody(this.#req, limit);
+    this.#line.bytesIn = body.read;
+    if (body.kind === "client_gone") {
+      this.#line.outcome = "client_gone";
+      return undefined;
+    }
+    if (body.kind === "too_large")
+      throw new Refused(413, "body_too_large", `the body is larger than ${limit} bytes, the limit; send less`);
+    const model = requestedModel(body.bytes);
+    if (ModelId.safeParse(model).success) this.#line.model = model;
+    if (!granted.has(model)) {
+      const shown = JSON.stringify(model.length > 128 ? `${model.slice(0, 128)}…` : model);
+      const known = [...granted].map((m) => JSON.stringify(m)).join(", ");
+      throw new Refused(
+        403,
+        "model_not_found",
+        `model ${shown} is not granted to agent "${this.#line.agent}" on "${this.#line.route}"; granted: ${known}`,
+      );
+    }
+    return body.bytes;
+  }
+
+  async #relay(route: Route, path: string, body: Buffer): Promise<void> {
+    const headers = requestHeaders(route.provider, route.key, this.#req.headers);
+    if (headers === undefined)
+      throw new Refused(400, "malformed_request", "a request header holds more than printable ASCII; remove it");
+    const { limits } = this.#policy;
+    const { requestId } = this.#line;
+    const end = await relay(
+      { upstream: route.upstream, path, headers, body, key: route.key, limits, requestId },
+      this.#res,
+    );
+    const line = this.#line;
+    line.outcome = end.outcome;
+    line.status = end.status;
+    line.stream = end.stream;
+    line.bytesOut = end.bytesOut;
+    line.msToFirstByte = end.firstByteAt === null ? null : milliseconds(end.firstByteAt - this.#startedAt);
+    line.upstreamRequestId = end.upstreamRequestId;
+    if (end.error !== undefined) line.error = end.error;
+    if (end.refusal !== undefined) this.#refuse(end.refusal);
+  }
+
+  #refuse(refusal: Refusal): void {
+    const line = this.#line;
+    line.outcome = "refused";
+    line.reason = refusal.code;
+    if (this.#res.headersSent) {
+      this.#res.destroy();
+      return;
+    }
+    line.status = refusal.status;
+    line.bytesOut = sendRefusal(this.#res, this.#format, refusal, line.requestId);
+  }
+}
+
+/** The model a body asks for. A body that a provider could read differently is refused, since its bytes are passed on. */
+function requestedModel(body: Buffer): string {
+  try {
+    const model = scalar(body, jsonFields(body), "model");
+    if (typeof model === "string") return model;
+  } catch (error) {
+    if (error instanceof JsonError)
+      throw new Refused(400, "malformed_request", `the body was refused: ${error.message}; send one JSON object`);
+    throw error;
+  }
+  throw new Refused(400, "malformed_request", 'the body has no string "model"; name the model');
+}
+
+function milliseconds(value: number): number {
+  return Math.round(value * 10) / 10;
+}

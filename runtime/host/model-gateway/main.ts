@@ -1,0 +1,89 @@
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import type { Gateway } from "./call.ts";
+import { ConfigError, loadPolicy, type Policy } from "./config.ts";
+import { openLog } from "./log.ts";
+import { gatewayServer } from "./server.ts";
+
+// The model gateway: agents come with a virtual key and ask in their provider's own format; it decides by the grants,
+// adds the provider's key, and passes bytes through. Configured by one file and $CREDENTIALS_DIRECTORY alone.
+//   model-gateway <configuration file>
+// SIGHUP reads both again, SIGTERM lets open calls finish for at most DRAIN_MS.
+
+const DRAIN_MS = 10_000;
+
+function initialPolicy(file: string | undefined): Policy {
+  try {
+    if (file === undefined) throw new ConfigError("received no argument; call it with the path of its configuration");
+    return loadPolicy(file, process.env.CREDENTIALS_DIRECTORY);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`model-gateway: ${error.message}\n`);
+    process.exit(1);
+  }
+}
+
+/** The new policy, or the old one if the new cannot be used. */
+function reloadedPolicy(gateway: Gateway, file: string): Policy {
+  try {
+    const policy = loadPolicy(file, process.env.CREDENTIALS_DIRECTORY);
+    if (policy.listen.port !== gateway.policy.listen.port)
+      throw new ConfigError(`${file}: listen.port changed; restart the gateway for that`);
+    gateway.log.info(summary(policy), "reloaded");
+    return policy;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    gateway.log.error({ problem: error.message }, "reload refused, the old configuration stays");
+    return gateway.policy;
+  }
+}
+
+function summary(policy: Policy) {
+  const routes = [...policy.routes.values()];
+  return {
+    routes: routes.map((route) => `${route.name} (${route.provider})`),
+    agents: new Set(routes.flatMap((route) => [...route.grants.keys()])).size,
+  };
+}
+
+function main(file: string | undefined): void {
+  const policy = initialPolicy(file);
+  const log = openLog();
+  const gateway: Gateway = { policy, log, stopping: false };
+  const server = gatewayServer(gateway);
+  server.on("error", (error: NodeJS.ErrnoException) => {
+    process.stderr.write(
+      `model-gateway: cannot listen on ${policy.listen.host}:${policy.listen.port} (${error.code}); is another running?\n`,
+    );
+    process.exit(1);
+  });
+  server.listen(policy.listen.port, policy.listen.host, () => {
+    const { port } = server.address() as AddressInfo;
+    log.info({ port, node: process.version, ...summary(policy) }, "started");
+  });
+
+  process.on("SIGHUP", () => {
+    gateway.policy = reloadedPolicy(gateway, file ?? "");
+  });
+  process.once("SIGTERM", () => {
+    log.info("stopping");
+    const cut = setTimeout(() => {
+      gateway.stopping = true;
+      server.closeAllConnections();
+    }, DRAIN_MS);
+    server.close();
+    // a connection that was busy just now is let go as soon as its call is done
+    const release = setInterval(() => server.closeIdleConnections(), 100);
+    once(server, "close").then(() => {
+      clearTimeout(cut);
+      clearInterval(release);
+      // one more turn, in which calls that were cut write their line
+      setImmediate(() => {
+        log.info("stopped");
+        process.exit(0);
+      });
+    });
+  });
+}
+
+main(process.argv[2]);

@@ -1,0 +1,78 @@
+import type { ServerResponse } from "node:http";
+import type { ProviderKind } from "../../policy/models/schema.ts";
+
+/** Wire formats an error can be written in. */
+export type WireFormat = "openai" | "anthropic";
+
+/** Why the gateway itself answered instead of the provider. Stands in the log as `reason` and, in OpenAI's format, as `code`. */
+export type RefusalCode =
+  | "malformed_request"
+  | "invalid_api_key"
+  | "no_grant"
+  | "model_not_found"
+  | "not_found"
+  | "body_too_large"
+  | "unsupported_media_type"
+  | "upstream_redirect"
+  | "upstream_unreachable"
+  | "upstream_timeout"
+  | "internal_error";
+
+/** An answer of the gateway's own; `message` says what was received and what to do, and holds no content and no key. */
+export interface Refusal {
+  readonly status: number;
+  readonly code: RefusalCode;
+  readonly message: string;
+}
+
+/** The format in which clients of a provider expect errors. */
+export function wireFormat(provider: ProviderKind): WireFormat {
+  return provider === "anthropic" ? "anthropic" : "openai";
+}
+
+/** Anthropic's error types by status; its clients tell errors apart by them. */
+const ANTHROPIC_TYPES: Readonly<Record<number, string>> = {
+  400: "invalid_request_error",
+  401: "authentication_error",
+  403: "permission_error",
+  404: "not_found_error",
+  413: "request_too_large",
+  415: "invalid_request_error",
+  504: "timeout_error",
+};
+
+/** The refusal as the JSON document a client of that format expects. */
+export function refusalBody(format: WireFormat, refusal: Refusal, requestId: string): string {
+  const message = `bailiwick gateway: ${refusal.message}`;
+  if (format === "anthropic")
+    return JSON.stringify({
+      type: "error",
+      error: { type: ANTHROPIC_TYPES[refusal.status] ?? "api_error", message },
+      request_id: requestId,
+    });
+  return JSON.stringify({
+    error: {
+      message,
+      type: refusal.status >= 500 ? "server_error" : "invalid_request_error",
+      param: refusal.code === "model_not_found" ? "model" : null,
+      code: refusal.code,
+    },
+  });
+}
+
+/** Answers with the refusal; returns the number of body bytes. A body still arriving is read off and forgotten. */
+export function sendRefusal(res: ServerResponse, format: WireFormat, refusal: Refusal, requestId: string): number {
+  return sendJson(res, refusal.status, refusalBody(format, refusal, requestId), requestId);
+}
+
+/** Answers with a JSON document of the gateway's own; returns the number of body bytes. */
+export function sendJson(res: ServerResponse, status: number, json: string, requestId: string): number {
+  const body = Buffer.from(json);
+  res.writeHead(status, {
+    "content-type": "application/json",
+    "content-length": body.length,
+    "x-bailiwick-request-id": requestId,
+  });
+  res.end(body);
+  return body.length;
+}

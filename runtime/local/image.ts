@@ -1,0 +1,96 @@
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { digestOf, sha256 } from "../spec/digest.ts";
+import { cacheDirectory } from "./directories.ts";
+import { run } from "./run-program.ts";
+
+const RECIPE = join(import.meta.dirname, "build-image.sh");
+const SUITES = { "debian-13": "trixie" } as const;
+/** The smallest root disk the spec takes: an image must fit into it. */
+const IMAGE_SIZE = "3G";
+
+/** What a machine needs to boot, be seeded, and be reached; what the baseline installs is given by the caller. */
+const BASE_PACKAGES = [
+  "ca-certificates",
+  "cloud-init",
+  "dbus",
+  "e2fsprogs",
+  "iproute2",
+  "kmod",
+  "libpam-systemd",
+  "netbase",
+  "netplan.io",
+  "openssh-server",
+  "procps",
+  "systemd",
+  "systemd-resolved",
+  "systemd-sysv",
+  "udev",
+];
+
+export interface ImageInputs {
+  readonly os: keyof typeof SUITES;
+  /** Debian packages to bake in besides those that every image has. */
+  readonly packages: readonly string[];
+}
+
+/**
+ * Digest of everything that decides what an image is: operating system, architecture, packages in any order, and the text
+ * of the build recipe. No date is among them: an image is built once, and its packages are brought up to date on the
+ * machine by unattended-upgrades.
+ */
+export async function imageDigest(inputs: ImageInputs): Promise<string> {
+  return digestOfImage(inputs, await readFile(RECIPE, "utf8"));
+}
+
+/** The pure part of {@link imageDigest}: the recipe's text is given. */
+export function digestOfImage(inputs: ImageInputs, recipe: string): string {
+  return digestOf({
+    suite: SUITES[inputs.os],
+    architecture: process.arch,
+    packages: packagesOf(inputs),
+    recipe: sha256(recipe),
+    size: IMAGE_SIZE,
+  });
+}
+
+function packagesOf(inputs: ImageInputs): string[] {
+  for (const name of inputs.packages)
+    if (!/^[a-z0-9][a-z0-9+.-]+$/.test(name))
+      throw new Error(`packages: received ${JSON.stringify(name)}, which is no name of a Debian package`);
+  return [...new Set([...BASE_PACKAGES, ...inputs.packages])].sort();
+}
+
+/**
+ * The root file system image of these inputs: found in the cache (`images/<digest>/root.img` below the cache directory,
+ * raw ext4, sparse, without host keys and with an empty machine id), else built there by mmdebstrap, which takes about a
+ * minute and needs root. `packages.txt` beside it lists what is in it. Two commands that need the same image at once
+ * build it once; an interrupted build leaves nothing that counts as an image, and the next build clears it away.
+ * @throws if a package name is malformed or the build fails, with the last lines of the build
+ */
+export async function ensureImage(
+  inputs: ImageInputs & { readonly progress: (line: string) => void },
+): Promise<{ digest: string; path: string }> {
+  const digest = await imageDigest(inputs);
+  const images = join(cacheDirectory(), "images");
+  const path = join(images, digest, "root.img");
+  if (await exists(path)) return { digest, path };
+
+  await mkdir(images, { recursive: true, mode: 0o700 });
+  const env = {
+    IMAGES: images,
+    DIGEST: digest,
+    SUITE: SUITES[inputs.os],
+    PACKAGES: packagesOf(inputs).join(","),
+    SIZE: IMAGE_SIZE,
+  };
+  await run("flock", [join(images, "lock"), "bash", RECIPE], { env, onLine: inputs.progress });
+  return { digest, path };
+}
+
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}

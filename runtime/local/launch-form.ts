@@ -1,0 +1,10 @@
+import { existsSync } from "node:fs";
+
+/**
+ * Whether systemd runs this machine on plain cgroup v2. Then a machine is a transient unit with a delegated cgroup
+ * (`systemd-unit`). Else, on cgroup v1 or under another init, it is started in a mount namespace of its own with a
+ * cgroup2 mounted there (`private-cgroup2`).
+ */
+export function runsUnderSystemd(): boolean {
+  return existsSync("/run/systemd/system") && existsSync("/sys/fs/cgroup/cgroup.controllers");
+}

@@ -1,0 +1,61 @@
+import { existsSync } from "node:fs";
+import { readRecord, slotsOnDisk } from "./machine-record.ts";
+import { machineCgroup, nspawnOf } from "./nspawn.ts";
+import { processesIn, startedAt } from "./processes.ts";
+import { checkedId, namesOf } from "./slot.ts";
+
+interface KnownMachine {
+  readonly slot: string;
+  readonly instance: string;
+  readonly host: string;
+  readonly address: "127.0.0.1";
+  /** Port of `address` that leads to the machine's SSH server while it runs. */
+  readonly port: number;
+}
+
+export interface RunningMachine extends KnownMachine {
+  readonly state: "running";
+  /** Of systemd-nspawn; absent when that was killed and the guest lives on without it: start the machine again. */
+  readonly pid?: number;
+  /** Start of the oldest process that still runs, ISO 8601, UTC. A reboot is a new start. */
+  readonly since: string;
+}
+
+/** What is known of a slot, found on the machine itself and not remembered by any process. */
+export type MachineStatus =
+  | RunningMachine
+  | (KnownMachine & { readonly state: "stopped" })
+  | { readonly state: "absent"; readonly slot: string; readonly dataVolume: boolean };
+
+/**
+ * Whether the slot's machine runs, and where its SSH server is. Works in any process, and as any user who may read the
+ * state directory.
+ * @throws if the slot is no id, or its record cannot be read
+ */
+export async function machineStatus(slot: string): Promise<MachineStatus> {
+  const names = namesOf(slot);
+  const record = await readRecord(names);
+  if (record === undefined) return { state: "absent", slot, dataVolume: existsSync(names.dataDisk) };
+  const { instance, host, port } = record;
+  const known = { slot, instance, host, address: "127.0.0.1", port } as const;
+  const nspawn = nspawnOf(names);
+  if (nspawn !== undefined) return { state: "running", ...known, pid: nspawn.pid, since: startedAt(nspawn) };
+  const [oldest] = processesIn(machineCgroup(names)).sort((a, b) => a.startTicks - b.startTicks);
+  if (oldest !== undefined) return { state: "running", ...known, since: startedAt(oldest) };
+  return { state: "stopped", ...known };
+}
+
+/** Every slot of the state directory that has a machine or a data volume, in the order of their ids. */
+export async function listMachines(): Promise<MachineStatus[]> {
+  const slots = (await slotsOnDisk()).filter(isSlot).sort();
+  const found = await Promise.all(slots.map(machineStatus));
+  return found.filter((status) => status.state !== "absent" || status.dataVolume);
+}
+
+function isSlot(name: string): boolean {
+  try {
+    return checkedId("slot", name) === name;
+  } catch {
+    return false;
+  }
+}

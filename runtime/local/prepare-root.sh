@@ -1,0 +1,61 @@
+#!/bin/bash
+# Make the root disk of one machine from an image: copy, grow, and write into it what is this machine's own.
+# The user data comes on stdin and is written nowhere but into the new root disk.
+#
+#   IMAGE     the image's root.img; ROOT the disk to make; ROOT_GIB its size
+#   HOST_NAME, INSTANCE   for cloud-init's meta-data
+#   ADDRESS, PREFIX, GATEWAY, RESOLVER   of the interface host0
+#
+# Run in a mount namespace of its own: the mount goes with the last process of it.
+set -eu
+: "${IMAGE:?}" "${ROOT:?}" "${ROOT_GIB:?}" "${HOST_NAME:?}" "${INSTANCE:?}"
+: "${ADDRESS:?}" "${PREFIX:?}" "${GATEWAY:?}" "${RESOLVER:?}"
+umask 077
+
+new=$ROOT.new
+mnt=$ROOT.mnt
+trap 'rm -f "$new"; rmdir "$mnt" 2>/dev/null || true' EXIT
+rm -f "$new"
+cp --sparse=always --reflink=auto "$IMAGE" "$new"
+if [ "$(stat -c %s "$new")" -lt $((ROOT_GIB << 30)) ]; then
+  truncate -s "${ROOT_GIB}G" "$new"
+  resize2fs -f "$new" >/dev/null 2>&1
+fi
+
+mkdir -p "$mnt"
+mount -o loop,noatime "$new" "$mnt"
+trap 'umount "$mnt" 2>/dev/null; rm -f "$new"; rmdir "$mnt" 2>/dev/null || true' EXIT
+
+# What a container must not run: its network and its devices are given to it from outside, and the kernel's audit
+# belongs to the operator's machine.
+for unit in systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-udev-trigger.service \
+  systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-online.service systemd-resolved.service \
+  auditd.service audit-rules.service; do
+  ln -sfn /dev/null "$mnt/etc/systemd/system/$unit"
+done
+
+rm -f "$mnt/etc/resolv.conf"
+echo "nameserver $RESOLVER" >"$mnt/etc/resolv.conf"
+chmod 0644 "$mnt/etc/resolv.conf"
+
+seed=$mnt/var/lib/cloud/seed/nocloud
+mkdir -p "$seed"
+cat >"$seed/user-data"
+cat >"$seed/meta-data" <<EOF
+instance-id: $INSTANCE
+local-hostname: $HOST_NAME
+EOF
+cat >"$seed/network-config" <<EOF
+version: 2
+ethernets:
+  host0:
+    addresses: [$ADDRESS/$PREFIX]
+    routes: [{to: default, via: $GATEWAY}]
+    nameservers: {addresses: [$RESOLVER]}
+EOF
+
+umount "$mnt"
+rmdir "$mnt"
+trap 'rm -f "$new"' EXIT
+sync "$new"
+mv "$new" "$ROOT"

@@ -1,0 +1,113 @@
+import { existsSync } from "node:fs";
+import { readFile, rm } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { runsUnderSystemd } from "./launch-form.ts";
+import { isFree, portCandidates } from "./port.ts";
+import { argumentsOf, listensOn, processOf } from "./processes.ts";
+import { run } from "./run-program.ts";
+import type { SlotNames } from "./slot.ts";
+
+/**
+ * The network of every local machine, the same in each: it lies in a namespace of its own, and pasta translates it to
+ * connections of the operator's own machine. The gateway's address answers DNS over UDP, sent on to the first resolver of
+ * the operator's /etc/resolv.conf (one on loopback too), and nothing else.
+ */
+export const GUEST_NETWORK = {
+  interface: "host0",
+  address: "10.77.0.2",
+  prefix: 30,
+  gateway: "10.77.0.1",
+  resolver: "10.77.0.1",
+} as const;
+
+/**
+ * Arguments of pasta: IPv4 only, TCP port 22 of the guest forwarded from one port of 127.0.0.1, nothing forwarded from
+ * the guest to the operator's loopback (`-T`, `-U`: pasta's default would, and so would the gateway's address).
+ */
+export function pastaArguments(names: SlotNames, port: number): string[] {
+  const { address, gateway, resolver } = GUEST_NETWORK;
+  return [
+    ["--runas", "0:0"], // as another user it cannot join the namespace
+    ["--config-net", "--netns", names.netns, "--ns-ifname", GUEST_NETWORK.interface],
+    ["-4", "-a", address, "-n", "255.255.255.252", "-g", gateway, "--no-map-gw"],
+    ["--dns-forward", resolver],
+    ["-t", `127.0.0.1/${port}:22`, "-u", "none", "-T", "none", "-U", "none"],
+    ["--no-dhcp", "--no-ra", "--no-ndp", "--no-dhcpv6"],
+    ["-P", names.pastaPid, "-l", names.pastaLog],
+  ].flat();
+}
+
+/** Pid of this slot's running pasta; undefined if there is none. */
+export async function pastaPid(names: SlotNames): Promise<number | undefined> {
+  const pid = Number(await readFile(names.pastaPid, "utf8").catch(() => ""));
+  return isPastaOf(names, pid) ? pid : undefined;
+}
+
+function isPastaOf(names: SlotNames, pid: number): boolean {
+  return pid > 0 && processOf(pid) !== undefined && argumentsOf(pid).includes(names.netns);
+}
+
+/**
+ * Make the machine's network namespace and its way out, or find them as they are.
+ * @returns the port of 127.0.0.1 that leads to the guest's port 22: the one it had before if that is free
+ * @throws if no port could be had, or pasta fails (its log is in the machine's directory)
+ */
+export async function startUplink(names: SlotNames, slot: string, before?: number): Promise<number> {
+  if (!existsSync(names.netns)) {
+    await run("ip", ["netns", "add", names.name]);
+    await run("ip", ["-n", names.name, "link", "set", "lo", "up"]);
+  }
+  const running = await pastaPid(names);
+  if (running !== undefined && before !== undefined && listensOn(running, before)) return before;
+  await stopPasta(names);
+
+  let tried = 0;
+  for (const port of portCandidates(slot, before)) {
+    if (!(await isFree(port))) continue;
+    await startPasta(names, port);
+    if (await pastaHolds(names, port)) return port;
+    await stopPasta(names); // another machine took the port between the look and the start
+    if (++tried === 10) break;
+  }
+  const log = await readFile(names.pastaLog, "utf8").catch(() => "");
+  throw new Error(`pasta could forward no port to ${names.name}; its log says:\n${log.trim()}`);
+}
+
+async function startPasta(names: SlotNames, port: number): Promise<void> {
+  await rm(names.pastaPid, { force: true });
+  const args = pastaArguments(names, port);
+  if (!runsUnderSystemd()) {
+    await run("pasta", args); // puts itself into the background, away from its caller's output
+    return;
+  }
+  // a unit of its own, or it would end with the login session or the service that started it
+  const unit = [`--unit=${names.unit}-uplink`, "--slice=machine.slice", "--collect", "--quiet"];
+  await run("systemd-run", [...unit, "-p", "Type=forking", "-p", `PIDFile=${names.pastaPid}`, "pasta", ...args]);
+}
+
+async function pastaHolds(names: SlotNames, port: number): Promise<boolean> {
+  for (let i = 0; i < 50; i++) {
+    const pid = await pastaPid(names);
+    if (pid !== undefined && listensOn(pid, port)) return true;
+    await sleep(20);
+  }
+  return false;
+}
+
+async function stopPasta(names: SlotNames): Promise<void> {
+  const pid = await pastaPid(names);
+  if (pid !== undefined) {
+    process.kill(pid, "SIGTERM");
+    for (let i = 0; i < 100 && isPastaOf(names, pid); i++) {
+      if (i === 50) process.kill(pid, "SIGKILL");
+      await sleep(20);
+    }
+  }
+  await rm(names.pastaPid, { force: true });
+}
+
+/** End the machine's way out and remove its namespace, whatever is left of them. */
+export async function stopUplink(names: SlotNames): Promise<void> {
+  await stopPasta(names);
+  if (existsSync(names.netns)) await run("ip", ["netns", "del", names.name]);
+}

@@ -1,0 +1,66 @@
+import { loadTemplate, render } from "../../../cloud-init/render.ts";
+import type { HostSpec } from "../../spec/host-spec.ts";
+import { egressPort, GATEWAY_PORT } from "../../spec/names.ts";
+import { IPV4_MAPPED, METADATA_IPV4, METADATA_IPV6, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, ofFamily } from "./addresses.ts";
+import type { Principal } from "./principals.ts";
+
+const template = loadTemplate(new URL("./templates/firewall.nft.hbs", import.meta.url));
+
+/**
+ * Table `inet bailiwick` of a release, as a file for `nft -f` that replaces the table in one transaction.
+ * @param spec with its bindings resolved
+ * @param principals of that spec, from `hostPrincipals`
+ * @param resolvers addresses of the host's upstream DNS resolvers: the egress proxy's alone
+ */
+export function renderFirewall(spec: HostSpec, principals: readonly Principal[], resolvers: readonly string[]): string {
+  const from = spec.access.from.filter((network) => typeof network === "string");
+  return render(template, {
+    admins4: ofFamily(4, from),
+    admins6: ofFamily(6, from),
+    metadata4: METADATA_IPV4,
+    metadata6: METADATA_IPV6,
+    redirected: principals
+      .filter(({ names }) => names.length > 0)
+      .map(({ uid }) => ({ uid, egressPort: egressPort(uid) })),
+    ownedPorts: ownedPorts(principals),
+    principals: principals.map((principal) => chain(spec, principals, principal, resolvers)),
+  });
+}
+
+function ownedPorts(principals: readonly Principal[]): number[] {
+  const served = principals.flatMap(({ port }) => (port === null ? [] : [port]));
+  const frontends = principals.filter(({ names }) => names.length > 0).map(({ uid }) => egressPort(uid));
+  return [...served, ...frontends].sort((a, b) => a - b);
+}
+
+function chain(spec: HostSpec, all: readonly Principal[], principal: Principal, resolvers: readonly string[]) {
+  const egress = principal.kind === "egress";
+  const own = [
+    ...(principal.port === null ? [] : [principal.port]),
+    ...(principal.names.length > 0 ? [egressPort(principal.uid)] : []),
+  ];
+  return {
+    id: principal.id,
+    chain: principal.chain,
+    uid: principal.uid,
+    public: egress,
+    resolvers4: egress ? ofFamily(4, resolvers) : [],
+    resolvers6: egress ? ofFamily(6, resolvers) : [],
+    notPublic4: [...NOT_PUBLIC_IPV4],
+    notPublic6: [...NOT_PUBLIC_IPV6, IPV4_MAPPED],
+    ports4: [...own, ...grantedPorts(spec, all, principal)].sort((a, b) => a - b),
+    // what is granted listens on 127.0.0.1; only a principal's own port and its egress frontend are on ::1 as well
+    ports6: own.sort((a, b) => a - b),
+  };
+}
+
+/** Loopback ports of other principals: the gateway's for an agent that may call a model, a demo model's for the gateway. */
+function grantedPorts(spec: HostSpec, all: readonly Principal[], { kind, name }: Principal): number[] {
+  if (kind === "agent") return spec.grants.invoke.some(({ agent }) => agent === name) ? [GATEWAY_PORT] : [];
+  if (kind !== "gateway") return [];
+  return all.flatMap((other) =>
+    other.kind === "model" && other.port !== null && spec.grants.invoke.some(({ model }) => model === other.name)
+      ? [other.port]
+      : [],
+  );
+}

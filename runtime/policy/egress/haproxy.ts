@@ -1,0 +1,32 @@
+import { isIP } from "node:net";
+import { loadTemplate, render } from "../../../cloud-init/render.ts";
+import { egressPort } from "../../spec/names.ts";
+import { NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, ofFamily } from "./addresses.ts";
+import type { Principal } from "./principals.ts";
+
+const template = loadTemplate(new URL("./templates/haproxy.cfg.hbs", import.meta.url));
+
+/**
+ * Configuration of the egress proxy: a frontend for each principal with a granted name. Not rendered for a host on which
+ * nobody has one: HAProxy does not start without a proxy, and nothing would use it.
+ * @throws if the host has no upstream DNS resolver, since then no name can be resolved
+ */
+export function renderHaproxy(principals: readonly Principal[], resolvers: readonly string[]): string {
+  const addresses = [...ofFamily(4, resolvers), ...ofFamily(6, resolvers)];
+  if (addresses.length === 0)
+    throw new Error(
+      `resolvers: received ${JSON.stringify(resolvers)}; names are granted, so the host needs an upstream DNS resolver: give its network one`,
+    );
+  return render(template, {
+    resolvers: addresses.map((address, i) => ({ name: `dns${i + 1}`, address, v6: isIP(address) === 6 })),
+    frontends: principals
+      .filter(({ names }) => names.length > 0)
+      .map(({ id, chain, uid, names }) => ({
+        name: chain,
+        principal: id,
+        port: egressPort(uid),
+        names,
+        notPublic: [...NOT_PUBLIC_IPV4, ...NOT_PUBLIC_IPV6],
+      })),
+  });
+}

@@ -1,0 +1,15 @@
+import type { HostSpec } from "../../spec/host-spec.ts";
+import type { PrincipalId } from "../../spec/names.ts";
+
+/**
+ * The exact TLS server names a principal may reach, sorted: its grants, and for the gateway the host of every provider
+ * that some agent may call. A provider that no agent may call is not reachable.
+ */
+export function egressNames(spec: HostSpec, principal: PrincipalId): string[] {
+  const names = new Set(spec.grants.egress.filter((grant) => grant.principal === principal).map((grant) => grant.name));
+  if (principal === "gateway")
+    for (const [name, model] of Object.entries(spec.models))
+      if (model.url !== null && spec.grants.invoke.some((grant) => grant.model === name))
+        names.add(new URL(model.url).hostname);
+  return [...names].sort();
+}

@@ -1,0 +1,67 @@
+import type { HostSpec } from "../../spec/host-spec.ts";
+import { GATEWAY_PORT, type PrincipalId, principalPort, principalUid, principalUser } from "../../spec/names.ts";
+import { egressNames } from "./names.ts";
+
+/** A principal of one host, as the firewall, the egress proxy and systemd know it. */
+export interface Principal {
+  readonly id: PrincipalId;
+  readonly kind: "egress" | "gateway" | "model" | "agent";
+  /** Name of the agent or model; the kind itself for the egress proxy and the gateway. */
+  readonly name: string;
+  readonly uid: number;
+  readonly user: string;
+  /** Unit name without `.service`: `bailiwick-agent-ops`. */
+  readonly unit: string;
+  /** Chain in nft table `inet bailiwick`. */
+  readonly chain: string;
+  /** Loopback port it serves on; null for the egress proxy, whose ports are those of the principals it serves. */
+  readonly port: number | null;
+  /** TLS server names it may reach. */
+  readonly names: readonly string[];
+}
+
+/**
+ * The principals of a host in the order in which they start. The egress proxy is one only if some other principal has a
+ * name to reach, the gateway only if there is a model or a name granted to it: what has no use has no process.
+ */
+export function hostPrincipals(spec: HostSpec): Principal[] {
+  const models = byName(spec.models).flatMap(([name, { uid }]) =>
+    uid === null ? [] : [principal(spec, `model/${name}`, "model", name, uid, `model_${name}`, principalPort(uid))],
+  );
+  const gatewayUid = principalUid("gateway");
+  const gateway = principal(spec, "gateway", "gateway", "gateway", gatewayUid, "model_gateway", GATEWAY_PORT);
+  const agents = byName(spec.agents).map(([name, { uid }]) =>
+    principal(spec, `agent/${name}`, "agent", name, uid, `agent_${name}`, principalPort(uid)),
+  );
+  const hasGateway = Object.keys(spec.models).length > 0 || gateway.names.length > 0;
+  const others = [...models, ...(hasGateway ? [gateway] : []), ...agents];
+  if (!others.some(({ names }) => names.length > 0)) return others;
+  return [principal(spec, "egress", "egress", "egress", principalUid("egress"), "egress_proxy", null), ...others];
+}
+
+/** Entries of a record in code point order of their keys, so that what is rendered does not depend on insertion order. */
+export function byName<T>(record: Readonly<Record<string, T>>): [string, T][] {
+  return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function principal(
+  spec: HostSpec,
+  id: PrincipalId,
+  kind: Principal["kind"],
+  name: string,
+  uid: number,
+  chain: string,
+  port: number | null,
+): Principal {
+  return {
+    id,
+    kind,
+    name,
+    uid,
+    user: principalUser(id),
+    unit: `bailiwick-${id.replace("/", "-")}`,
+    chain: chain.replaceAll("-", "_"),
+    port,
+    names: id === "egress" ? [] : egressNames(spec, id),
+  };
+}

@@ -1,0 +1,32 @@
+import type { HostSpec } from "../../spec/host-spec.ts";
+
+/** Sealed credential of one of the operator's secrets. */
+export function secretCredential(secret: string): string {
+  return `secret.${secret}`;
+}
+
+/** Sealed credential with which an agent calls the model gateway; made on the host, known to the gateway by its hash. */
+export function virtualKeyCredential(agent: string): string {
+  return `agent.${agent}.virtual-key`;
+}
+
+/** Sealed credential with which root asks an OpenClaw agent; made on the host. */
+export function gatewayTokenCredential(agent: string): string {
+  return `agent.${agent}.gateway-token`;
+}
+
+/** Credentials of an agent's unit, sorted: a virtual key if it may call any model, a gateway token for OpenClaw. */
+export function agentCredentials(spec: HostSpec, agent: string): string[] {
+  const openclaw = spec.agents[agent]?.runtime.kind === "openclaw";
+  const invokes = spec.grants.invoke.some((grant) => grant.agent === agent);
+  return [
+    ...(openclaw ? [gatewayTokenCredential(agent)] : []),
+    ...(invokes ? [virtualKeyCredential(agent)] : []),
+  ].sort();
+}
+
+/** Secrets that the gateway's unit is given, sorted: the keys of providers that some agent may call, and no others. */
+export function gatewaySecrets(spec: HostSpec): string[] {
+  const granted = Object.entries(spec.models).filter(([name]) => spec.grants.invoke.some((g) => g.model === name));
+  return [...new Set(granted.flatMap(([, { apiKey }]) => (apiKey === null ? [] : [apiKey])))].sort();
+}

@@ -1,0 +1,112 @@
+import type { z } from "zod";
+import {
+  type ActivateAnswer,
+  ActivateAnswer as ActivateAnswerSchema,
+  type ActivateRequest,
+  AskAnswer,
+  HostFacts,
+  HostStatus,
+  SealAnswer,
+  type SealRequest,
+  type StageRequest,
+} from "../spec/activator.ts";
+import type { Connection } from "../ssh/connection.ts";
+
+/** An action the host refused or failed at, in the host's own words. */
+export class HostError extends Error {
+  readonly verb: string;
+  constructor(verb: string, message: string) {
+    super(message);
+    this.name = "HostError";
+    this.verb = verb;
+  }
+}
+
+const DIGEST = /^[0-9a-f]{64}$/;
+
+/** The activator on a host: one exec channel per verb, JSON in and out. */
+export class Activator {
+  readonly #connection: Connection;
+  readonly #command: string;
+
+  /** @param node, activator digests of the components to run; both are on the host already */
+  constructor(connection: Connection, node: string, activator: string) {
+    if (!DIGEST.test(node) || !DIGEST.test(activator))
+      throw new Error("the activator is named by the digests of its components");
+    this.#connection = connection;
+    this.#command = `sudo -n /opt/bailiwick/components/${node}/bin/node /opt/bailiwick/components/${activator}/activator.mjs`;
+  }
+
+  /** The activator of the host's current release. @throws HostError if there is no release yet */
+  static async ofCurrentRelease(connection: Connection): Promise<Activator> {
+    const { code, stdout } = await connection.exec("cat /opt/bailiwick/current/manifest.json");
+    if (code !== 0)
+      throw new HostError("status", "there is no release on this host yet; push one with `bailiwick push`");
+    const { components } = JSON.parse(stdout) as { components: Record<string, string> };
+    return new Activator(connection, components.node ?? "", components.activator ?? "");
+  }
+
+  facts(): Promise<HostFacts> {
+    return this.#call("facts", undefined, HostFacts);
+  }
+
+  status(): Promise<HostStatus> {
+    return this.#call("status", undefined, HostStatus);
+  }
+
+  seal(request: SealRequest): Promise<SealAnswer> {
+    return this.#call("seal", request, SealAnswer);
+  }
+
+  async stage(request: StageRequest): Promise<void> {
+    await this.#run("stage", request);
+  }
+
+  activate(request: ActivateRequest): Promise<ActivateAnswer> {
+    return this.#call("activate", request, ActivateAnswerSchema);
+  }
+
+  ask(agent: string, message: string, timeoutSeconds: number): Promise<AskAnswer> {
+    return this.#call("ask", { agent, message, timeoutSeconds }, AskAnswer);
+  }
+
+  /**
+   * Holds the host's lock while `body` runs. The lock lives as long as its channel: a cut connection frees it.
+   * @throws HostError naming who holds it
+   */
+  async withLock<T>(who: string, why: string, body: (token: string) => Promise<T>): Promise<T> {
+    const channel = await this.#connection.stream(`${this.#command} lock`);
+    try {
+      channel.write(`${JSON.stringify({ who, why })}\n`);
+      const token = await new Promise<string>((resolve, reject) => {
+        let out = "";
+        let err = "";
+        channel.on("data", (chunk: Buffer) => {
+          out += chunk.toString();
+          if (out.includes("\n")) resolve((JSON.parse(out) as { token: string }).token);
+        });
+        channel.stderr.on("data", (chunk: Buffer) => {
+          err += chunk.toString();
+        });
+        channel.on("close", () =>
+          reject(new HostError("lock", err.trim() || "the connection ended before the lock was taken")),
+        );
+      });
+      return await body(token);
+    } finally {
+      channel.end();
+    }
+  }
+
+  async #call<T>(verb: string, input: unknown, schema: z.ZodType<T>): Promise<T> {
+    return schema.parse(JSON.parse(await this.#run(verb, input)));
+  }
+
+  async #run(verb: string, input: unknown): Promise<string> {
+    const { code, stdout, stderr } = await this.#connection.exec(`${this.#command} ${verb}`, {
+      stdin: input === undefined ? "" : JSON.stringify(input),
+    });
+    if (code !== 0) throw new HostError(verb, stderr.trim() || `the host's ${verb} ended with exit code ${code}`);
+    return stdout;
+  }
+}

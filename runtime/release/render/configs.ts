@@ -1,0 +1,41 @@
+import { NO_RESOLVER, renderHosts } from "../../policy/egress/hosts.ts";
+import type { Principal } from "../../policy/egress/principals.ts";
+import { gatewayConfig } from "../../policy/models/gateway-config.ts";
+import { virtualKeyCredential } from "../../policy/secrets/credentials.ts";
+import { canonicalJson, digestOf, sha256 } from "../../spec/digest.ts";
+import type { HostSpec } from "../../spec/host-spec.ts";
+import type { ReleaseFile } from "../../spec/manifest.ts";
+import { openclawConfig } from "./openclaw-config.ts";
+import type { Provided } from "./requirements.ts";
+
+/** Where a principal's own configuration lies in a release: mounted into its sandbox as a folder, and nobody else's. */
+export function configFolder({ kind, name }: Principal): string {
+  if (kind === "agent") return `etc/agents/${name}`;
+  return kind === "model" ? `etc/models/${name}` : `etc/${kind}`;
+}
+
+export const RESOLV_CONF = "etc/resolv.conf";
+
+/** A principal's own configuration files, but those that it takes by a reload. */
+export function configFiles(spec: HostSpec, principal: Principal, provided: Provided): ReleaseFile[] {
+  const folder = configFolder(principal);
+  const file = (name: string, content: string): ReleaseFile => ({ path: `${folder}/${name}`, mode: 0o444, content });
+  const files = [file("hosts", renderHosts(principal.names))];
+  if (principal.kind === "gateway") {
+    const config = gatewayConfig(spec, (agent) => provided.textHash(virtualKeyCredential(agent)));
+    files.push(file("gateway.json", `${canonicalJson(config)}\n`));
+  }
+  if (principal.kind === "agent" && spec.agents[principal.name]?.runtime.kind === "openclaw")
+    files.push(file("openclaw.json", `${JSON.stringify(openclawConfig(spec, principal), null, 2)}\n`));
+  return files;
+}
+
+/** The one `/etc/resolv.conf` of all sandboxes. */
+export function resolvConf(): ReleaseFile {
+  return { path: RESOLV_CONF, mode: 0o444, content: NO_RESOLVER };
+}
+
+/** Stands in a unit as `X-Bailiwick-Config=`, so that its text changes when its configuration does. */
+export function configDigest(files: readonly ReleaseFile[]): string {
+  return digestOf([...files, resolvConf()].map(({ path, mode, content }) => [path, mode, sha256(content)]));
+}

@@ -1,0 +1,35 @@
+import { renderFirewall } from "../../policy/egress/firewall.ts";
+import { renderHaproxy } from "../../policy/egress/haproxy.ts";
+import { hostPrincipals } from "../../policy/egress/principals.ts";
+import { type ReleaseFile, ReleaseManifest, releaseDigest } from "../../spec/manifest.ts";
+import { accountFiles } from "./accounts.ts";
+import { configFiles, resolvConf } from "./configs.ts";
+import type { Release, ReleaseInput } from "./input.ts";
+import { releaseManifest } from "./manifest.ts";
+import { Provided } from "./requirements.ts";
+import { unitFiles } from "./units.ts";
+
+/**
+ * Renders a release: every file that the host needs for this spec, and a manifest of what to do with them. Pure: equal
+ * inputs give equal bytes, and a unit's text differs between two releases if and only if it must restart.
+ * @throws Error naming the component, credential or resolver that the input lacks, or the value a template refused
+ */
+export function renderRelease(input: ReleaseInput): Release {
+  const { spec, resolvers } = input;
+  const provided = new Provided(input);
+  const principals = hostPrincipals(spec);
+  const text = (path: string, content: string): ReleaseFile => ({ path, mode: 0o444, content });
+  const files = [
+    text("etc/firewall.nft", renderFirewall(spec, principals, resolvers)),
+    resolvConf(),
+    ...accountFiles(spec, principals),
+    ...principals.flatMap((principal) => configFiles(spec, principal, provided)),
+    ...principals.flatMap((principal) => unitFiles(spec, principals, principal, provided)),
+  ];
+  if (principals.some(({ kind }) => kind === "egress"))
+    files.push(text("etc/egress/haproxy.cfg", renderHaproxy(principals, resolvers)));
+  const digest = releaseDigest(files);
+  const manifest = ReleaseManifest.parse(releaseManifest(input, principals, provided, digest));
+  files.push(text("manifest.json", `${JSON.stringify(manifest, null, 2)}\n`));
+  return { digest, files: files.sort((a, b) => (a.path < b.path ? -1 : 1)), manifest };
+}

@@ -1,0 +1,62 @@
+import type { Principal } from "../../policy/egress/principals.ts";
+import type { HostSpec } from "../../spec/host-spec.ts";
+import { GATEWAY_PORT } from "../../spec/names.ts";
+import type { CommandRuntime } from "../../spec/runtime.ts";
+
+/** Environment of OpenClaw's unit: where its configuration and state are, and that it changes and fetches nothing. */
+export function openclawEnvironment(agent: string): string[] {
+  return [
+    "OPENCLAW_CONFIG_PATH=/etc/bailiwick/agent/openclaw.json",
+    "OPENCLAW_CONFIG_READONLY=1",
+    `OPENCLAW_STATE_DIR=/var/lib/bailiwick/agents/${agent}/state`,
+    "OPENCLAW_NO_AUTO_UPDATE=1",
+    "OPENCLAW_OFFLINE=1",
+    "OPENCLAW_DISABLE_BONJOUR=1",
+    "OPENCLAW_NO_RESPAWN=1",
+    "DO_NOT_TRACK=1",
+    "NODE_OPTIONS=--max-old-space-size=512",
+  ];
+}
+
+/**
+ * Program, arguments and environment of a `Runtime.command` agent. The first of argv is `node` for the bundled Node.js,
+ * an absolute path on the host, or `./…` within the component, which is also the working directory. What the kit sets
+ * stands last and so wins over the spec's own variables.
+ * @throws if the first of argv is none of these
+ */
+export function commandUnit(
+  spec: HostSpec,
+  { name, port }: Principal,
+  runtime: CommandRuntime,
+  directory: string,
+  node: string,
+): { program: string; arguments: string[]; environment: string[] } {
+  const [first = "", ...rest] = runtime.argv;
+  const providers = spec.grants.invoke.filter(({ agent }) => agent === name).map(({ model }) => model);
+  return {
+    program: programPath(name, first, directory, node),
+    arguments: rest,
+    environment: [
+      ...Object.entries(runtime.env)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([key, value]) => `${key}=${value}`),
+      `BAILIWICK_PORT=${port}`,
+      ...providers
+        .sort()
+        .map((provider) => `BAILIWICK_MODEL_URL_${envName(provider)}=http://127.0.0.1:${GATEWAY_PORT}/${provider}`),
+    ],
+  };
+}
+
+function envName(provider: string): string {
+  return provider.toUpperCase().replaceAll("-", "_");
+}
+
+function programPath(agent: string, first: string, directory: string, node: string): string {
+  if (first === "node") return node;
+  if (first.startsWith("/")) return first;
+  if (first.startsWith("./")) return `${directory}/${first.slice(2)}`;
+  throw new Error(
+    `agents.${agent}.runtime.argv[0]: received ${JSON.stringify(first)}; write "node", an absolute path on the host, or "./…" for a file of the source folder`,
+  );
+}

@@ -1,0 +1,72 @@
+import { loadTemplate, render } from "../../../cloud-init/render.ts";
+import type { Principal } from "../../policy/egress/principals.ts";
+import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
+import type { HostSpec } from "../../spec/host-spec.ts";
+import { PRINCIPAL_UIDS } from "../../spec/names.ts";
+import { configFolder, RESOLV_CONF } from "./configs.ts";
+import { agentHome } from "./openclaw-config.ts";
+import { type Provided, runtimeComponent } from "./requirements.ts";
+
+const load = (name: string) => loadTemplate(new URL(`./templates/${name}.hbs`, import.meta.url));
+const partials = { common: load("sandbox-common") };
+const agentTemplate = load("sandbox-agent.conf");
+const programTemplate = load("sandbox-program.conf");
+const egressTemplate = load("sandbox-egress.conf");
+
+const CURRENT = "/opt/bailiwick/current";
+
+/** The drop-in that is a principal's whole sandbox; its unit and its probe unit both have it, byte for byte. */
+export function renderSandbox(spec: HostSpec, principal: Principal, provided: Provided): string {
+  const common = {
+    id: principal.id,
+    user: principal.user,
+    hosts: `${CURRENT}/${configFolder(principal)}/hosts`,
+    resolvConf: `${CURRENT}/${RESOLV_CONF}`,
+    config: `${CURRENT}/${configFolder(principal)}`,
+    bind: principal.port === null ? [] : [String(principal.port)],
+    loopbackOnly: principal.names.length === 0,
+  };
+  if (principal.kind === "agent") return agentSandbox(spec, principal, provided, common);
+  if (principal.kind !== "egress") return programSandbox(principal, provided, common);
+  // all that any principal could be given, so that a new grant changes its configuration alone
+  const bind = [`${PRINCIPAL_UIDS.first}-${PRINCIPAL_UIDS.last}`];
+  return render(egressTemplate, { ...common, bind, loopbackOnly: false }, partials);
+}
+
+function agentSandbox(spec: HostSpec, { name }: Principal, provided: Provided, common: object): string {
+  const runtime = spec.agents[name]?.runtime;
+  if (runtime === undefined) throw new Error(`agents.${name}: received nothing; the spec must have it`);
+  const onNode = runtime.kind === "openclaw" || runtime.argv[0] === "node";
+  const node = onNode ? [provided.component("node")] : [];
+  return render(
+    agentTemplate,
+    {
+      ...common,
+      // fails openat2(), which OpenClaw needs; no new privileges and a nosuid volume do its work there
+      restrictSuid: runtime.kind !== "openclaw",
+      components: [...node, provided.component(runtimeComponent(name, runtime))],
+      home: `/var/lib/bailiwick/agents/${name}`,
+      workspaces: workspaceMounts(spec, name).map((mount) => ({ ...mount, writable: mount.mode === "rw" })),
+      homeVariable: `HOME=${agentHome(name)}`,
+      pathVariable: `PATH=${[...node.map((folder) => `${folder}/bin`), "/usr/bin", "/bin"].join(":")}`,
+    },
+    partials,
+  );
+}
+
+function programSandbox({ kind }: Principal, provided: Provided, common: object): string {
+  const gateway = kind === "gateway";
+  const state = gateway ? "/var/lib/bailiwick/gateway" : null;
+  return render(
+    programTemplate,
+    {
+      ...common,
+      components: [provided.component("node"), provided.component(gateway ? "model-gateway" : "demo-model")],
+      node: provided.component("node"),
+      configTarget: `/etc/bailiwick/${gateway ? "gateway" : "model"}`,
+      state,
+      homeVariable: `HOME=${state ?? "/nonexistent"}`,
+    },
+    partials,
+  );
+}

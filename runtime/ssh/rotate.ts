@@ -1,0 +1,120 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { signAttestation } from "./attestation.ts";
+import type { Connection } from "./connection.ts";
+import { HostTrustError, RemoteCommandError, UnreachableError } from "./errors.ts";
+import type { Identity } from "./identity.ts";
+import { parseHostKey } from "./public-key.ts";
+import type { PinnedTrust } from "./trust.ts";
+
+export interface RotateOptions {
+  /** A connection to the host, at first contact or any later one; it is closed. */
+  readonly connection: Connection;
+  /** Name of the host, as in the spec. */
+  readonly host: string;
+  /** Id of the instance. */
+  readonly instance: string;
+  /** Name of the admin whose `identity` signs. */
+  readonly admin: string;
+  readonly identity: Identity;
+  /** Connects to the same host again, with this trust and nothing else. */
+  readonly reconnect: (trust: PinnedTrust) => Promise<Connection>;
+  /** Told each step in a few words. */
+  readonly progress?: (step: string) => void;
+  /** How the host's program is run: followed by ` new` or ` install`. */
+  readonly command?: string;
+}
+
+const HOST_KEY_COMMAND = "sudo -n /usr/lib/bailiwick/host-key";
+const COMMAND_TIMEOUT_MS = 60_000;
+// Few and growing: every refused key costs an sshd penalty of a second, and it locks us out at fifteen.
+const PAUSES_MS = [100, 200, 400, 800, 1500, 3000, 3000];
+
+/**
+ * Replaces the host's key by one that has never left the host: a new key is made there, an attestation of it signed
+ * here and served by the host from then on, and the old key is proven to be refused. Gives a connection pinned to the
+ * new key. After a failure at any point, call it again on the next contact: an unfinished key is replaced.
+ * @throws RemoteCommandError if the host's program fails; HostTrustError if the host then shows any key but the new
+ * one; Error if it still presents the old one
+ */
+export async function rotateHostKey(options: RotateOptions): Promise<{ connection: Connection; hostKey: string }> {
+  const { connection, host, instance, admin, identity, reconnect, command = HOST_KEY_COMMAND } = options;
+  const progress = options.progress ?? (() => {});
+  const oldKey = parseHostKey(connection.hostKey);
+
+  progress("making a new host key on the host");
+  const made = await run(connection, `${command} new`);
+  const newKey = onlyHostKey(made, `${command} new`);
+  if (newKey.blob.equals(oldKey.blob)) throw new Error(`${command} new printed the key that is already in use`);
+
+  progress(`signing ${newKey.fingerprint} as ${admin}`);
+  const statement = { admin, at: new Date().toISOString(), host, hostKey: newKey.line, instance };
+  const attestation = await signAttestation({ statement, identity });
+
+  progress("installing it and destroying the old one");
+  await run(connection, `${command} install`, attestation);
+  await connection.close();
+
+  progress("reconnecting with the new key");
+  const renewed = await reconnectToNewKey(reconnect, newKey.line, oldKey.line);
+  try {
+    progress("proving that the old key is refused");
+    await proveRefused(reconnect, oldKey.line, newKey.line);
+  } catch (error) {
+    await renewed.close();
+    throw error;
+  }
+  return { connection: renewed, hostKey: newKey.line };
+}
+
+async function run(connection: Connection, command: string, stdin?: string): Promise<string> {
+  const result = await connection.exec(command, {
+    timeoutMs: COMMAND_TIMEOUT_MS,
+    ...(stdin === undefined ? {} : { stdin }),
+  });
+  if (result.code !== 0) throw new RemoteCommandError(command, result);
+  return result.stdout;
+}
+
+function onlyHostKey(stdout: string, command: string) {
+  const line = stdout.endsWith("\n") ? stdout.slice(0, -1) : stdout;
+  try {
+    return parseHostKey(line);
+  } catch (error) {
+    throw new Error(`${command} did not print one host key: ${error instanceof Error ? error.message : error}`);
+  }
+}
+
+/** sshd takes a moment to reload: until then it may be away or show the old key. Any third key ends it at once. */
+async function reconnectToNewKey(
+  reconnect: RotateOptions["reconnect"],
+  newKey: string,
+  oldKey: string,
+): Promise<Connection> {
+  let last: unknown;
+  for (const pause of PAUSES_MS) {
+    try {
+      return await reconnect({ kind: "pinned", hostKey: newKey });
+    } catch (error) {
+      const reloading =
+        error instanceof UnreachableError || (error instanceof HostTrustError && error.shown === oldKey);
+      if (!reloading) throw error;
+      last = error;
+    }
+    await sleep(pause);
+  }
+  throw last;
+}
+
+async function proveRefused(reconnect: RotateOptions["reconnect"], oldKey: string, newKey: string): Promise<void> {
+  let answered: Connection;
+  try {
+    answered = await reconnect({ kind: "pinned", hostKey: oldKey });
+  } catch (error) {
+    if (error instanceof HostTrustError && error.shown === newKey) return;
+    throw error;
+  }
+  await answered.close();
+  throw new Error(
+    "the host still presents the old host key beside the new one; it is not safe to send secrets: run the push again",
+  );
+}

@@ -1,0 +1,102 @@
+// The one test command: sets itself up, runs everything this machine can run, says plainly what it could not, and ends
+// with one line of totals.
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { capture, installDebianPackages, installPackages, run } from "./processes.mjs";
+
+const long = process.argv.includes("--long");
+const started = Date.now();
+const say = (line) => console.log(`\n[${((Date.now() - started) / 1000).toFixed(0).padStart(4)} s] ${line}`);
+const notRun = (what, reason) => console.log(`not run: ${what}: ${reason}`);
+const totals = { passed: 0, failed: 0, skipped: 0 };
+
+async function main() {
+  await installPackages(say);
+  const root = process.platform === "linux" && process.getuid?.() === 0;
+  if (root) await installDebianPackages(await missingPackages(), say);
+  if (long) {
+    if (!root) throw new Error("the long tests boot machines and need root on Linux");
+    return vitest("long", process.execPath);
+  }
+  say("formatting, lint, types, unused code and dependencies");
+  await check("npm", ["run", "--silent", "check"]);
+  await vitest("unit", process.execPath);
+  if (process.platform === "linux" && process.arch === "x64") await vitest("host", await bundledNode());
+  else
+    notRun(
+      "tests of host programs",
+      `the bundled Node.js is for linux-x64, this is ${process.platform}-${process.arch}`,
+    );
+  if (root) await vitest("integration", process.execPath);
+  else notRun("integration tests", "they boot machines and need root on Linux; run `sudo -E npm test`");
+}
+
+/** A check counts as one test. */
+async function check(program, args) {
+  try {
+    await run(program, args);
+    totals.passed += 1;
+  } catch (error) {
+    console.error(error.message);
+    totals.failed += 1;
+  }
+}
+
+async function vitest(project, node) {
+  say(`tests: ${project}`);
+  const directory = mkdtempSync(join(tmpdir(), "bailiwick-test-"));
+  const report = join(directory, "report.json");
+  const args = ["node_modules/vitest/vitest.mjs", "run", "--project", project];
+  try {
+    await run(node, [...args, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`]).catch(() => {});
+    const result = JSON.parse(readFileSync(report, "utf8"));
+    totals.passed += result.numPassedTests;
+    totals.failed += result.numFailedTests;
+    totals.skipped += result.numPendingTests;
+    // A file that could not even be loaded fails without a test.
+    totals.failed += result.testResults.filter(
+      (file) => file.status === "failed" && file.assertionResults.length === 0,
+    ).length;
+    if (result.numTotalTests === 0 && project !== "long") totals.failed += 1;
+  } catch (error) {
+    console.error(`project ${project} left no report: ${error.message}`);
+    totals.failed += 1;
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+/** The Node.js that hosts run, from the same locked package as the component. */
+async function bundledNode() {
+  const program = 'import("./runtime/bundle/node.ts").then(async (m) => console.log(await m.nodeBinary()))';
+  const { code, stdout, stderr } = await capture("node", ["--import", "tsx", "-e", program]);
+  if (code !== 0) throw new Error(`the bundled Node.js could not be had: ${stderr}`);
+  return stdout.trim();
+}
+
+async function missingPackages() {
+  const { stdout } = await capture("node", ["bin/bailiwick.mjs", "doctor", "--json"]);
+  const packages = new Set(["openssh-server", "haproxy", "dnsmasq-base", "cloud-init", "openssl", "python3-yaml"]);
+  const { stdout: selections } = await capture("dpkg", ["--get-selections"]);
+  for (const line of selections.split("\n")) {
+    const [name, state] = line.split(/\s+/);
+    if (state === "install") packages.delete(name.replace(/:.*$/, ""));
+  }
+  for (const { ok, fix } of JSON.parse(stdout).checks) {
+    const apt = /^apt-get install (?:-y )?(?:--no-install-recommends )?([a-z0-9 .+-]+)$/.exec(fix ?? "");
+    if (!ok && apt !== null) for (const name of apt[1].trim().split(/\s+/)) packages.add(name);
+  }
+  return [...packages];
+}
+
+main()
+  .catch((error) => {
+    console.error(error.message);
+    totals.failed += 1;
+  })
+  .finally(() => {
+    const skipped = totals.skipped === 0 ? "" : `, ${totals.skipped} skipped`;
+    console.log(`\n${totals.passed} passed, ${totals.failed} failed${skipped}`);
+    process.exitCode = totals.failed === 0 && totals.passed > 0 ? 0 : 1;
+  });
