@@ -11,6 +11,7 @@ import { SYSTEM_ACCOUNTS } from "./system-accounts.ts";
 class Anywhere {
   readonly networks = ["0.0.0.0/0", "::/0"];
 }
+
 export type { Anywhere };
 
 /** One admin, when the public key alone does not say it all. */

@@ -1,4 +1,4 @@
-import { App, Lazy, Op, TerraformLocal, TerraformStack } from "cdktf";
+import { App, Fn, Lazy, Op, TerraformLocal, TerraformStack } from "cdktf";
 import { Construct } from "constructs";
 import { z } from "zod";
 import { canonicalJson, digestOf } from "../runtime/spec/digest.ts";
@@ -107,7 +107,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     const missing = new TerraformLocal(this, "missing", Lazy.stringValue({ produce: () => this.#missing() }));
     const bootstrap = new Bootstrap(this, {
       generation: { host: this.name, os: OS, baseline: boot.digest, machine: canonicalJson(this.machine.generation) },
-      precondition: { condition: Op.eq(missing.asString, ""), errorMessage: missing.asString },
+      precondition: { condition: Op.lt(Fn.lengthOf(missing.asString), 1), errorMessage: missing.asString },
     });
     const file = specFile(this.name);
     const machine = this.machine.bind({
@@ -178,7 +178,11 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   addWorkspace(name: string): Workspace {
     const path = this.#book.path(`addWorkspace("${String(name)}")`);
     if (typeof name === "string" && /[/~$\\]/.test(name))
-      refuse(path, name, "a workspace is a directory of its own on the data volume, no path of any machine; give a name");
+      refuse(
+        path,
+        name,
+        "a workspace is a directory of its own on the data volume, no path of any machine; give a name",
+      );
     this.#free(path, "workspace", name, this.#workspaces);
     const workspace = new Workspace(this, this.#book, name);
     this.#workspaces.set(name, workspace);
@@ -247,7 +251,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   #free(path: string, kind: string, name: string, taken: ReadonlyMap<string, unknown>): void {
     checked(`${path}: name`, Name, name);
     if (taken.has(name))
-      throw new Refusal(`${path}: received "${name}", already the name of a ${kind} of this host; choose another`);
+      throw new Refusal(`${path}: received "${name}", already taken by another ${kind} of this host; choose another`);
   }
 
   #freeUid(path: string, uid: number): void {

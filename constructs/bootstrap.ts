@@ -33,15 +33,16 @@ export class Bootstrap {
     this.resource = new TerraformData(scope, "bootstrap", {
       input: { publicKey: pair.publicKey },
       triggersReplace: { privateKey: Fn.sensitive(pair.privateKey) },
-      lifecycle: { ignoreChanges: ["input", "triggers_replace"], replaceTriggeredBy: [replacedWith] },
+      lifecycle: { ignoreChanges: ["input", "triggers_replace"] },
+      replaceTriggeredBy: [replacedWith],
     });
     this.publicKey = this.resource.output("publicKey");
   }
 
   /** The user data with the key in it: tokens, of which the private half is sensitive. */
   fill(userData: string): string {
-    // It stands in a YAML string in double quotes, whose newlines are written as \n.
-    const privateKey = Fn.replace(this.resource.trigger("privateKey"), "\n", "\\n");
+    // It stands in a YAML string in double quotes, where newlines are written as in JSON.
+    const privateKey = Fn.trim(Fn.jsonencode(this.resource.trigger("privateKey")), Fn.rawString('"'));
     return terraformLiteral(userData)
       .replaceAll(HOST_KEY_PRIVATE_PLACEHOLDER, () => privateKey)
       .replaceAll(HOST_KEY_PUBLIC_PLACEHOLDER, () => this.publicKey);

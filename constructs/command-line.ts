@@ -29,7 +29,7 @@ function stackFolder(scope: Construct): string {
 
 /** Text that Terraform's template language leaves as it is. */
 export function terraformLiteral(text: string): string {
-  return text.replaceAll("${", "$${").replaceAll("%{", "%%{");
+  return text.replaceAll(/[$%](?=\{)/g, (sign) => sign + sign);
 }
 
 /** One word for /bin/sh, whatever it contains, escaped for Terraform too. */

@@ -1,6 +1,6 @@
 import { Token } from "cdktf";
 import { DnsName } from "../runtime/policy/egress/schema.ts";
-import { type ProviderKind, ModelProviderSpec } from "../runtime/policy/models/schema.ts";
+import { ModelProviderSpec, type ProviderKind } from "../runtime/policy/models/schema.ts";
 import { checked, knownKeys, Refusal } from "./refuse.ts";
 import { type Secret, secretReference } from "./secret.ts";
 import { whySecret } from "./secret-shapes.ts";

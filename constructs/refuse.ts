@@ -28,7 +28,7 @@ export function refuseTokens(path: string, value: unknown): void {
     throw new Refusal(
       `${path}: received a Terraform token, whose value is known only after apply; give a literal value here`,
     );
-  if (Array.isArray(value)) value.forEach((v, i) => refuseTokens(`${path}[${i}]`, v));
+  if (Array.isArray(value)) for (const [i, v] of value.entries()) refuseTokens(`${path}[${i}]`, v);
   else if (isPlainObject(value)) for (const [key, v] of Object.entries(value)) refuseTokens(`${path}.${key}`, v);
 }
 

@@ -22,7 +22,8 @@ export function addRelease(scope: Construct, props: ReleaseProps): void {
   const { host, specFile, bootstrap, machine } = props;
   const claim = new TerraformData(scope, "claim", {
     input: { instance: machine.instance },
-    lifecycle: { ignoreChanges: ["input"], replaceTriggeredBy: [bootstrap.resource] },
+    lifecycle: { ignoreChanges: ["input"] },
+    replaceTriggeredBy: [bootstrap.resource],
   });
   const bindings = () => ({
     machine: { ...machine.binding },

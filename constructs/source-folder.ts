@@ -27,7 +27,11 @@ export function sourceFolder(path: string, folder: unknown): string {
       );
   const state = readdirSync(real).find((name) => /\.tfstate(\.|$)/.test(name) || name === ".terraform");
   if (state !== undefined)
-    refuse(path, folder, `it contains Terraform state (${state}), which would be sent to the host; give a folder below`);
+    refuse(
+      path,
+      folder,
+      `it contains Terraform state (${state}), which would be sent to the host; give a folder below`,
+    );
   const inProject = relative(process.cwd(), absolute);
   return inside(absolute, process.cwd()) ? `./${inProject.split(sep).join("/")}` : absolute;
 }

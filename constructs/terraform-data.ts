@@ -4,7 +4,9 @@ import type { Construct } from "constructs";
 export interface TerraformDataProps {
   readonly input?: unknown;
   readonly triggersReplace?: unknown;
-  readonly lifecycle?: TerraformResourceLifecycle;
+  readonly lifecycle?: Omit<TerraformResourceLifecycle, "replaceTriggeredBy">;
+  /** Replacing one of these replaces this one. */
+  readonly replaceTriggeredBy?: readonly TerraformData[];
   readonly dependsOn?: readonly TerraformData[];
   readonly provisioners?: readonly Omit<LocalExecProvisioner, "type">[];
 }
@@ -17,9 +19,11 @@ export class TerraformData extends TerraformResource {
   readonly #props: TerraformDataProps;
 
   constructor(scope: Construct, id: string, props: TerraformDataProps) {
+    // A resource given as an object would become a template, which Terraform does not take there.
+    const replaceTriggeredBy = (props.replaceTriggeredBy ?? []).map((r) => `terraform_data.${r.friendlyUniqueId}`);
     super(scope, id, {
       terraformResourceType: "terraform_data",
-      ...(props.lifecycle === undefined ? {} : { lifecycle: props.lifecycle }),
+      lifecycle: { ...props.lifecycle, ...(replaceTriggeredBy.length === 0 ? {} : { replaceTriggeredBy }) },
       ...(props.dependsOn === undefined ? {} : { dependsOn: [...props.dependsOn] }),
       ...(props.provisioners === undefined
         ? {}

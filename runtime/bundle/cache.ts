@@ -19,8 +19,12 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
   return join(base, "bailiwick");
 }
 
-const HEARTBEAT_MS = 5_000;
-const DEAD_AFTER_MS = 60_000;
+// A builder's folder is touched while it lives. After 10 s without, nobody waits for it any more; only after 10 minutes
+// is it removed, for a machine that was suspended or overloaded goes on where it was.
+const HEARTBEAT_MS = 2_000;
+const WAIT_FOR_MS = 10_000;
+const REMOVE_AFTER_MS = 600_000;
+const UNFINISHED = ".unfinished-";
 
 const running = new Map<string, Promise<void>>();
 
@@ -70,26 +74,25 @@ async function buildOrWait(
   }
 }
 
-/** Whether another process is at it; folders of builders that died are removed on the way. */
+/** Whether another process is at it. What was left long ago by builders that died is removed on the way. */
 async function anotherBuilds(folder: string): Promise<boolean> {
-  const prefix = basename(unfinished(folder));
-  const siblings = await readdir(dirname(folder)).catch(() => []);
+  const beside = await readdir(dirname(folder)).catch(() => []);
   let alive = false;
-  for (const name of siblings.filter((sibling) => sibling.startsWith(prefix))) {
+  for (const name of beside.filter((sibling) => sibling.startsWith(UNFINISHED))) {
     const path = join(dirname(folder), name);
     const age = await stat(path).then(
       (found) => Date.now() - found.mtimeMs,
       () => undefined,
     );
     if (age === undefined) continue;
-    if (age < DEAD_AFTER_MS) alive = true;
-    else await rm(path, { recursive: true, force: true });
+    if (age > REMOVE_AFTER_MS) await rm(path, { recursive: true, force: true });
+    else if (age < WAIT_FOR_MS && path.startsWith(unfinished(folder))) alive = true;
   }
   return alive;
 }
 
 function unfinished(folder: string): string {
-  return join(dirname(folder), `.unfinished-${basename(folder)}-`);
+  return join(dirname(folder), `${UNFINISHED}${basename(folder)}-`);
 }
 
 /** Whether something is at a path. */

@@ -65,6 +65,8 @@ const FLAGS = [
   "--bin-links=true",
   "--workspaces=false",
   "--global=false",
+  "--package-lock=true",
+  "--no-legacy-peer-deps",
   "--prefer-offline",
   "--no-audit",
   "--no-fund",
@@ -81,7 +83,11 @@ export async function install(locked: LockedPackages, into: string, npm: Npm): P
   await mkdir(into);
   await writeFile(join(into, "package.json"), locked.packageJson);
   await writeFile(join(into, "package-lock.json"), locked.lockFile);
-  await run(npm.node, [npm.cli, ...FLAGS, `--prefix=${into}`], into, environment());
+  await run(npm.node, [npm.cli, ...FLAGS, `--prefix=${into}`], into, environment()).catch((error: Error) => {
+    throw new Error(
+      `installing what ${locked.folder} locks failed; see that npm reaches its registry and run again: ${error.message}`,
+    );
+  });
   for (const at of expectedPackages(locked)) {
     const text = await readFile(join(into, at, "package.json"), "utf8").catch(() => undefined);
     const version = text === undefined ? undefined : (JSON.parse(text) as { version?: string }).version;

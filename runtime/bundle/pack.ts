@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { createReadStream, createWriteStream, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -17,15 +16,23 @@ export interface Archive {
 
 // The bundled Node.js compresses, so that equal trees give equal archives whatever tools the operator's machine has.
 // Level 9: OpenClaw's tree takes seconds, and higher levels gain a few percent for several times the work.
+//
+// Each chunk is awaited before the stream is ended: Node.js 24 adds an empty frame when the end is known before the last
+// chunk is compressed, so that an archive's bytes would hang on timing.
 const COMPRESS = `
+const { once } = require("node:events");
 const { createZstdCompress, constants } = require("node:zlib");
 const params = { [constants.ZSTD_c_compressionLevel]: 9, [constants.ZSTD_c_checksumFlag]: 1 };
 const zstd = createZstdCompress({ params, chunkSize: 1 << 20 });
-require("node:stream").pipeline(process.stdin, zstd, process.stdout, (error) => {
-  if (error) { console.error(error.message); process.exitCode = 1; }
-});`;
+zstd.pipe(process.stdout);
+(async () => {
+  for await (const chunk of process.stdin) await new Promise((done, fail) => zstd.write(chunk, (e) => e ? fail(e) : done()));
+  zstd.end();
+  await once(zstd, "end");
+})().catch((error) => { console.error(error.message); process.exit(1); });`;
 
 const BIG_FILE = 8 * 1024 * 1024;
+const BATCH = 1024 * 1024;
 
 /**
  * Packs a tree that `readTree` has listed into `into` (tar, zstd level 9).
@@ -62,7 +69,7 @@ export async function pack(
     },
     createWriteStream(into),
   );
-  const reading = pipeline(Readable.from(tarStream(folder, entries)), child.stdin).catch((error) => {
+  const reading = pipeline(Readable.from(inBatches(tarStream(folder, entries))), child.stdin).catch((error) => {
     child.kill();
     throw error;
   });
@@ -90,7 +97,22 @@ async function* tarStream(folder: string, entries: readonly TreeEntry[]): AsyncG
   yield tarEnd();
 }
 
+/** Small pieces joined: a write per header and small file would cost more than compressing them. */
+async function* inBatches(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let batch: Buffer[] = [];
+  let bytes = 0;
+  for await (const piece of pieces) {
+    batch.push(piece);
+    bytes += piece.length;
+    if (bytes < BATCH) continue;
+    yield Buffer.concat(batch);
+    batch = [];
+    bytes = 0;
+  }
+  yield Buffer.concat(batch);
+}
+
 async function* contentOf(path: string, bytes: number): AsyncGenerator<Buffer> {
-  if (bytes <= BIG_FILE) yield await readFile(path);
+  if (bytes <= BIG_FILE) yield readFileSync(path);
   else yield* createReadStream(path, { highWaterMark: 1024 * 1024 }) as AsyncIterable<Buffer>;
 }

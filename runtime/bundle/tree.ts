@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
-import { createReadStream, type Dirent } from "node:fs";
-import { lstat, readdir, readFile, readlink, realpath } from "node:fs/promises";
+import { createReadStream, type Dirent, lstatSync, readFileSync, readlinkSync, realpathSync } from "node:fs";
+import { lstat, readdir, realpath } from "node:fs/promises";
 import { dirname, isAbsolute, join, relative, resolve } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
 import { digestOf, sha256 } from "../spec/digest.ts";
 
 /** One thing in a component; `path` is relative, with `/`, in byte order within a listing. */
@@ -17,7 +18,9 @@ export type TreeEntry =
     };
 
 const BIG_FILE = 8 * 1024 * 1024;
-const PARALLEL = 8;
+
+// OpenClaw has 25,000 files: read synchronously that takes seconds less, with turns for others in between.
+const FILES_PER_TURN = 64;
 
 export interface TreeOptions {
   /** Most bytes that all files together may have; default: any number. */
@@ -47,11 +50,14 @@ export async function readTree(folder: string, options: TreeOptions = {}): Promi
       `folder "${folder}" holds ${mib(bytes)} MiB in files, more than the ${mib(limit)} MiB a component may have; ` +
         `remove what the host does not need, starting with "${largest(found)}"`,
     );
-  return inParallel(found, async (entry) => {
-    if (entry.type === "directory") return entry;
-    if (entry.type === "link") return checkedLink(root, folder, entry);
-    return { ...entry, sha256: await fileDigest(join(root, entry.path), entry.bytes) };
-  });
+  const listed: TreeEntry[] = [];
+  for (const entry of found) {
+    if (listed.length % FILES_PER_TURN === 0) await turn();
+    if (entry.type === "directory") listed.push(entry);
+    else if (entry.type === "link") listed.push(checkedLink(root, folder, entry));
+    else listed.push({ ...entry, sha256: await fileDigest(join(root, entry.path), entry.bytes) });
+  }
+  return listed;
 }
 
 /** sha256 of the canonical JSON of `[path, type, mode, target or sha256 of the content]` of all entries in order. */
@@ -81,33 +87,41 @@ async function walk(root: string, below: string, skip: (path: string) => boolean
     if (entry.isDirectory()) {
       if (!(await walk(root, path, skip, found))) continue;
       found.push({ path, type: "directory" });
-    } else found.push(await leaf(root, path, entry));
+    } else found.push(leaf(root, path, entry));
     kept = true;
   }
   return kept;
 }
 
-async function leaf(root: string, path: string, entry: Dirent): Promise<Found> {
-  if (entry.isSymbolicLink()) return { path, type: "link", target: await readlink(join(root, path)) };
+function leaf(root: string, path: string, entry: Dirent): Found {
+  if (entry.isSymbolicLink()) return { path, type: "link", target: readlinkSync(join(root, path)) };
   if (entry.isFile()) {
-    const { mode, size } = await lstat(join(root, path));
+    const { mode, size } = lstatSync(join(root, path));
     return { path, type: "file", executable: (mode & 0o100) !== 0, bytes: size };
   }
   const kind = entry.isSocket() ? "socket" : entry.isFIFO() ? "named pipe" : "device";
   throw new Error(`"${path}" in "${root}" is a ${kind}, which cannot be packed; remove it`);
 }
 
-async function checkedLink<T extends { path: string; target: string }>(root: string, folder: string, link: T) {
+function checkedLink<T extends { path: string; target: string }>(root: string, folder: string, link: T) {
   const refuse = (why: string, what: string) =>
     new Error(`link "${link.path}" in "${folder}" points at "${link.target}", ${why}; ${what}`);
   const outside = () =>
     refuse("outside the folder", "replace it by a copy of what it points at, or by a relative link inside the folder");
   // As written, for on the host the folder stands elsewhere; and as followed, for the way may lead through other links.
   if (isAbsolute(link.target) || !within(root, resolve(root, dirname(link.path), link.target))) throw outside();
-  const followed = await realpath(join(root, link.path)).catch(() => undefined);
+  const followed = followLink(join(root, link.path));
   if (followed === undefined) throw refuse("where nothing is", "remove it or put there what it points at");
   if (!within(root, followed)) throw outside();
   return link;
+}
+
+function followLink(path: string): string | undefined {
+  try {
+    return realpathSync.native(path); // the other one resolves `link/..` as written
+  } catch {
+    return undefined;
+  }
 }
 
 function within(root: string, path: string): boolean {
@@ -116,20 +130,10 @@ function within(root: string, path: string): boolean {
 }
 
 async function fileDigest(path: string, bytes: number): Promise<string> {
-  if (bytes <= BIG_FILE) return sha256(await readFile(path));
+  if (bytes <= BIG_FILE) return sha256(readFileSync(path));
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer);
   return hash.digest("hex");
-}
-
-async function inParallel<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
-  const results = new Array<R>(items.length);
-  const queue = items.entries();
-  const worker = async () => {
-    for (const [index, item] of queue) results[index] = await work(item);
-  };
-  await Promise.all(Array.from({ length: PARALLEL }, worker));
-  return results;
 }
 
 function largest(found: readonly Found[]): string {

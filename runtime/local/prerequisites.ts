@@ -38,16 +38,17 @@ const NEEDED_GIB = 6;
 
 /**
  * What local machines need of this machine, each with whether it is there and what mends it. Changes nothing and needs no
- * root. On another system than Linux only that is said.
+ * root. On another system than Linux only that is said. `searchPath`: where programs are looked for; default: `PATH` and
+ * the system's directories.
  */
-export async function checkPrerequisites(): Promise<Prerequisite[]> {
+export async function checkPrerequisites(searchPath = cleanEnvironment().PATH ?? ""): Promise<Prerequisite[]> {
   if (process.platform !== "linux")
     return [missing("linux", `this is ${process.platform}`, "local machines run on Linux only")];
   const root = process.getuid?.() === 0;
   return [
     present("linux", "Linux"),
     root ? present("root", "uid 0") : missing("root", `uid ${process.getuid?.()}`, "run the command with sudo"),
-    ...Object.entries(PROGRAMS).map(([program, debianPackage]) => programCheck(program, debianPackage)),
+    ...Object.entries(PROGRAMS).map(([program, debianPackage]) => programCheck(program, debianPackage, searchPath)),
     fileCheck("keyring", "/usr/share/keyrings/debian-archive-keyring.gpg", "apt-get install debian-archive-keyring"),
     fileCheck("loop", "/dev/loop-control", "modprobe loop"),
     fileCheck("tun", "/dev/net/tun", "modprobe tun"),
@@ -64,15 +65,14 @@ function missing(id: string, found: string, fix: string): Prerequisite {
   return { id, ok: false, found, fix };
 }
 
-function programCheck(program: string, debianPackage: string): Prerequisite {
+function programCheck(program: string, debianPackage: string, searchPath: string): Prerequisite {
   const id = `program.${program}`;
-  const path = whereIs(program);
+  const path = whereIs(program, searchPath);
   return path === undefined ? missing(id, "not installed", `apt-get install ${debianPackage}`) : present(id, path);
 }
 
-/** The program as the local machine's own commands would find it. */
-function whereIs(program: string): string | undefined {
-  const directories = (cleanEnvironment().PATH ?? "").split(delimiter);
+function whereIs(program: string, searchPath: string): string | undefined {
+  const directories = searchPath.split(delimiter);
   return directories.map((directory) => join(directory, program)).find(isExecutable);
 }
 

@@ -63,7 +63,7 @@ export async function startUplink(names: SlotNames, slot: string, before?: numbe
 
   let tried = 0;
   for (const port of portCandidates(slot, before)) {
-    if (!(await isFree(port))) continue;
+    if (!(await isFree(port)) && !(port === before && (await becomesFree(port)))) continue;
     await startPasta(names, port);
     if (await pastaHolds(names, port)) return port;
     await stopPasta(names); // another machine took the port between the look and the start
@@ -71,6 +71,15 @@ export async function startUplink(names: SlotNames, slot: string, before?: numbe
   }
   const log = await readFile(names.pastaLog, "utf8").catch(() => "");
   throw new Error(`pasta could forward no port to ${names.name}; its log says:\n${log.trim()}`);
+}
+
+/** The machine's own port may be held for a moment longer by the pasta it had, whose process is ending. */
+async function becomesFree(port: number): Promise<boolean> {
+  for (let i = 0; i < 20; i++) {
+    await sleep(50);
+    if (await isFree(port)) return true;
+  }
+  return false;
 }
 
 async function startPasta(names: SlotNames, port: number): Promise<void> {
@@ -98,7 +107,8 @@ async function stopPasta(names: SlotNames): Promise<void> {
   const pid = await pastaPid(names);
   if (pid !== undefined) {
     process.kill(pid, "SIGTERM");
-    for (let i = 0; i < 100 && isPastaOf(names, pid); i++) {
+    const started = processOf(pid)?.startTicks;
+    for (let i = 0; i < 100 && processOf(pid)?.startTicks === started && started !== undefined; i++) {
       if (i === 50) process.kill(pid, "SIGKILL");
       await sleep(20);
     }

@@ -11,7 +11,7 @@ export class BaselineError extends Error {
   }
 }
 
-const ask = `cat /etc/bailiwick/baseline.json 2>/dev/null || cloud-init status --long 2>/dev/null | tr '\\n' ' '`;
+const ask = `sudo -n cat /etc/bailiwick/baseline.json 2>/dev/null || cat /etc/bailiwick/baseline.json 2>/dev/null || cloud-init status --long 2>/dev/null | tr "\\n" " "`;
 
 /**
  * Waits for the marker that first boot leaves when it has finished.

@@ -29,7 +29,7 @@ function build(
   if (name === "node") return nodeComponent({ progress });
   if (name === "activator" || name === "model-gateway" || name === "demo-model")
     return hostProgramComponent(name, fileURLToPath(new URL(`../host/${name}/main.ts`, import.meta.url)), { progress });
-  if (name.startsWith("openclaw-")) return openclawComponent({ version: name.slice("openclaw-".length), progress });
+  if (name.startsWith("openclaw-")) return openclawComponent({ version: name.slice("openclaw-".length) }, { progress });
   const agent = name.startsWith("command-") ? spec.agents[name.slice("command-".length)] : undefined;
   if (agent?.runtime.kind !== "command")
     throw new Error(`the spec needs a component ${name} that this kit cannot build`);

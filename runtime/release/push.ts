@@ -117,6 +117,7 @@ export class MissingSecretsError extends Error {
   }
 }
 
+/** Uploads what the host lacks, nothing of it secret. */
 async function uploadMissing(
   connection: Connection,
   building: Promise<Record<string, Component>>,
@@ -125,19 +126,17 @@ async function uploadMissing(
   const components = await building;
   const uploaded: string[] = [];
   for (const [name, component] of Object.entries(components)) {
-    const sent = await uploadComponent({
-      connection,
-      component: component.digest,
-      archive: component.archive,
-      progress: (line) => progress(`${name}: ${line}`),
-    });
-    if (sent) uploaded.push(name);
+    const { archive, digest } = component;
+    const { outcome, sent } = await uploadComponent({ connection, component: digest, archive, path: archive.path });
+    if (outcome === "present") continue;
+    uploaded.push(name);
+    progress(`uploaded ${name} ${digest.slice(0, 12)} (${(sent / 1048576).toFixed(1)} MiB)`);
   }
   return { components, uploaded };
 }
 
-function rotate(connection: Connection, spec: HostSpec, options: PushOptions): Promise<Connection> {
-  return rotateHostKey({
+async function rotate(connection: Connection, spec: HostSpec, options: PushOptions): Promise<Connection> {
+  const rotated = await rotateHostKey({
     connection,
     host: spec.name,
     instance: options.bindings.machine.instance,
@@ -147,6 +146,7 @@ function rotate(connection: Connection, spec: HostSpec, options: PushOptions): P
       connect({ ...options.address, username: options.admin, identity: options.identity, trust, timeoutMs: 30_000 }),
     progress: options.progress,
   });
+  return rotated.connection;
 }
 
 /** Sends the secrets that are at hand; for those that are not, what the host has is kept. */

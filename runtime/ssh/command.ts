@@ -9,13 +9,16 @@ export interface ExecOptions {
   readonly onStdout?: (chunk: Buffer) => void | Promise<void>;
   /** The same for stderr. */
   readonly onStderr?: (chunk: Buffer) => void | Promise<void>;
-  /** Longest time the command may take, milliseconds; no limit by default. */
+  /**
+   * Longest time the command may take, milliseconds; no limit by default. Then its stdin is closed and it is sent
+   * SIGTERM, which sshd does not pass on to a root session or through sudo: it may still be running on the host.
+   */
   readonly timeoutMs?: number;
-  /** Ends the command. */
+  /** Gives the command up, as after `timeoutMs`. */
   readonly signal?: AbortSignal;
 }
 
-/** How a command ended: one of the two is null (both, if the host did not say). `signal` is without `SIG`. */
+/** How a command ended: one of the two is null (both, if the host did not say). `signal` is such as `SIGKILL`. */
 export interface CommandExit {
   readonly code: number | null;
   readonly signal: string | null;

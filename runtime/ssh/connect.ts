@@ -20,7 +20,7 @@ export interface ConnectOptions {
 
 // What both the kit's sshd and ssh2 have and nobody has broken; GCM first, since it is done in hardware and the
 // prefix truncation attack does not reach it.
-const ALGORITHMS: Algorithms = {
+export const ALGORITHMS: Algorithms = {
   kex: ["curve25519-sha256", "curve25519-sha256@libssh.org"],
   cipher: ["aes256-gcm@openssh.com", "aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com"],
   serverHostKey: ["ssh-ed25519"],
@@ -45,16 +45,13 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   const banner = (text: string) => judge.hear(text);
   client.on("banner", banner);
 
-  let offered = false;
   const nextAuthentication = (
     methods: readonly string[] | null,
     next: (method: Parameters<NextAuthHandler>[0] | false) => void,
   ) => {
-    if (judge.failure !== null || offered) return next(false);
     // asks for the banner, offers nothing
     if (judge.contact === null && methods === null) return next({ type: "none", username });
-    if (!judge.judgeAttestation()) return next(false);
-    offered = true;
+    if (!judge.mayOffer()) return next(false);
     next(credential.offer(username));
   };
 
@@ -67,7 +64,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
       reject(error);
     };
     client.on("error", (error) =>
-      fail(judge.failure ?? explain(error, address, username, offered, credential.fingerprint)),
+      fail(judge.failure ?? explain(error, address, username, judge.offered, credential.fingerprint)),
     );
     client.on("close", () =>
       fail(judge.failure ?? new UnreachableError(`${address} closed the connection before the login`)),
@@ -75,7 +72,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
     client.on("ready", () => {
       const { contact, hostKey } = judge;
       // a host may accept `none`, or say it accepted something never sent
-      if (contact === null || hostKey === null || !offered) judge.refuseEarlyWelcome();
+      if (contact === null || hostKey === null || !judge.offered) judge.refuseEarlyWelcome();
       if (judge.failure !== null || contact === null || hostKey === null)
         return fail(judge.failure ?? new UnreachableError(address));
       client.removeAllListeners();

@@ -48,11 +48,16 @@ export interface HostTrustFailure {
   readonly expected: readonly string[];
   /** Why the attestation did not hold; null when none was asked for. */
   readonly attestation: { readonly reason: AttestationProblem; readonly detail: string } | null;
+  /** Whether the credential had been offered, to the key shown first, which was trusted. */
+  readonly offered: boolean;
   /** Anything else that was wrong, in words. */
   readonly problem?: string;
 }
 
-/** The host showed a key that nothing vouches for. No credential was offered to it. */
+/**
+ * The host showed a key that nothing vouches for. No credential was offered to it (but if it changes its key in the
+ * middle of a connection, when the one it had shown was trusted).
+ */
 export class HostTrustError extends Error implements HostTrustFailure {
   override name = "HostTrustError";
   readonly address: string;
@@ -60,6 +65,7 @@ export class HostTrustError extends Error implements HostTrustFailure {
   readonly shownFingerprint: string | null;
   readonly expected: readonly string[];
   readonly attestation: HostTrustFailure["attestation"];
+  readonly offered: boolean;
 
   constructor(failure: HostTrustFailure) {
     super(describe(failure));
@@ -68,13 +74,14 @@ export class HostTrustError extends Error implements HostTrustFailure {
     this.shownFingerprint = failure.shownFingerprint;
     this.expected = failure.expected;
     this.attestation = failure.attestation;
+    this.offered = failure.offered;
   }
 }
 
 function describe(failure: HostTrustFailure): string {
   const shown = failure.shownFingerprint ?? "none";
   return [
-    `${failure.address} is not trusted; no credential was offered`,
+    `${failure.address} is not trusted${failure.offered ? "" : "; no credential was offered"}`,
     `shown: host key ${shown}`,
     `expected: ${failure.expected.join(", or ")}`,
     ...(failure.problem === undefined ? [] : [`problem: ${failure.problem}`]),

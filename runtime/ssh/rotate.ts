@@ -4,6 +4,7 @@ import type { Connection } from "./connection.ts";
 import { HostTrustError, RemoteCommandError, UnreachableError } from "./errors.ts";
 import type { Identity } from "./identity.ts";
 import { parseHostKey } from "./public-key.ts";
+import { shellQuote } from "./shell-quote.ts";
 import type { PinnedTrust } from "./trust.ts";
 
 export interface RotateOptions {
@@ -25,7 +26,9 @@ export interface RotateOptions {
 }
 
 const HOST_KEY_COMMAND = "sudo -n /usr/lib/bailiwick/host-key";
-const COMMAND_TIMEOUT_MS = 60_000;
+const NEW_TIMEOUT_MS = 60_000;
+// it waits for cloud-init to be done with what is to be destroyed
+const INSTALL_TIMEOUT_MS = 180_000;
 // Few and growing: every refused key costs an sshd penalty of a second, and it locks us out at fifteen.
 const PAUSES_MS = [100, 200, 400, 800, 1500, 3000, 3000];
 
@@ -42,7 +45,7 @@ export async function rotateHostKey(options: RotateOptions): Promise<{ connectio
   const oldKey = parseHostKey(connection.hostKey);
 
   progress("making a new host key on the host");
-  const made = await run(connection, `${command} new`);
+  const made = await run(connection, `${command} new`, NEW_TIMEOUT_MS);
   const newKey = onlyHostKey(made, `${command} new`);
   if (newKey.blob.equals(oldKey.blob)) throw new Error(`${command} new printed the key that is already in use`);
 
@@ -51,7 +54,7 @@ export async function rotateHostKey(options: RotateOptions): Promise<{ connectio
   const attestation = await signAttestation({ statement, identity });
 
   progress("installing it and destroying the old one");
-  await run(connection, `${command} install`, attestation);
+  await run(connection, `${command} install`, INSTALL_TIMEOUT_MS, attestation);
   await connection.close();
 
   progress("reconnecting with the new key");
@@ -66,9 +69,25 @@ export async function rotateHostKey(options: RotateOptions): Promise<{ connectio
   return { connection: renewed, hostKey: newKey.line };
 }
 
-async function run(connection: Connection, command: string, stdin?: string): Promise<string> {
+/**
+ * Whether an earlier rotation ran to its end on the host. Ask at every later contact: a host whose `install` was cut
+ * short may show its new, attested key while first boot's copies of the bootstrap key still lie there. If not, rotate
+ * again.
+ * @param root where the host's file system begins; `` by default
+ */
+export async function rotationIsFinished(connection: Connection, root = ""): Promise<boolean> {
+  const path = (name: string) => shellQuote(`${root}/${name}`);
+  const leftovers = ["var/lib/cloud/instances", "var/lib/cloud/seed"].map((name) => `&& ! test -e ${path(name)}`);
+  const result = await connection.exec(`test -e ${path("etc/bailiwick/claimed")} ${leftovers.join(" ")}`, {
+    timeoutMs: NEW_TIMEOUT_MS,
+  });
+  if (result.code === 0 || result.code === 1) return result.code === 0;
+  throw new RemoteCommandError("looking for what first boot left", result);
+}
+
+async function run(connection: Connection, command: string, timeoutMs: number, stdin?: string): Promise<string> {
   const result = await connection.exec(command, {
-    timeoutMs: COMMAND_TIMEOUT_MS,
+    timeoutMs,
     ...(stdin === undefined ? {} : { stdin }),
   });
   if (result.code !== 0) throw new RemoteCommandError(command, result);

@@ -1,6 +1,6 @@
 import { type AttestationVerdict, verifyAttestation } from "./attestation.ts";
 import { HostTrustError } from "./errors.ts";
-import { type PublicKey, parseHostKey, parsePublicKey, parsePublicKeyBlob } from "./public-key.ts";
+import { fingerprint, type PublicKey, parseHostKey, parsePublicKey, parsePublicKeyBlob } from "./public-key.ts";
 
 /** Which host keys a connection takes. There is no other way to trust a host. */
 export type Trust = PinnedTrust | BootstrapOrAttestedTrust;
@@ -44,6 +44,7 @@ export class HostJudge {
   #banner: string | null = null;
   #contact: Contact | null = null;
   #failure: HostTrustError | null = null;
+  #offered = false;
 
   /** @throws if a key of the trust is malformed */
   constructor(trust: Trust, address: string) {
@@ -71,36 +72,45 @@ export class HostJudge {
     return this.#shown === null ? null : parsePublicKeyBlob(this.#shown).line;
   }
 
+  /** Whether the credential was offered. */
+  get offered(): boolean {
+    return this.#offered;
+  }
+
   /** The verifier for the key exchange. */
   verifier(): (key: Buffer) => boolean {
     return this.#pinned === null ? (key) => this.#recordHostKeyForTheLaterCheck(key) : (key) => this.#isPinned(key);
   }
 
   #isPinned(key: Buffer): boolean {
-    this.#shown ??= Buffer.from(key);
+    if (!this.#isFirstOrSame(key)) return false;
     if (this.#pinned?.blob.equals(key)) {
       this.#contact = "pinned";
       return true;
     }
-    this.#contact = null;
     this.#refuse(null);
     return false;
   }
 
   /**
    * The one verifier that takes a key it does not know: only to read the banner, which comes after the key exchange.
-   * `mayOffer` and `admit` judge the recorded key before any credential is offered. A second key in the same
-   * connection (a later key exchange) is refused.
+   * `mayOffer` judges the recorded key before any credential is offered.
    */
   #recordHostKeyForTheLaterCheck(key: Buffer): boolean {
-    if (this.#shown !== null && !this.#shown.equals(key)) {
-      this.#contact = null;
-      this.#refuse(null, "the host changed its key within one connection");
-      return false;
-    }
-    this.#shown = Buffer.from(key);
+    if (!this.#isFirstOrSame(key)) return false;
     if (this.#bootstrap?.blob.equals(key)) this.#contact = "first";
     return true;
+  }
+
+  /** Records the key. A later key exchange in the same connection must show the same one. */
+  #isFirstOrSame(key: Buffer): boolean {
+    if (this.#shown === null || this.#shown.equals(key)) {
+      this.#shown = Buffer.from(key);
+      return true;
+    }
+    this.#contact = null;
+    this.#refuse(null, `in a second key exchange the host showed ${fingerprint(key)}; the connection was ended`);
+    return false;
   }
 
   /** A banner came. */
@@ -109,9 +119,14 @@ export class HostJudge {
     this.#banner = banner;
   }
 
-  /** Judges the attestation, once the host has answered the first authentication request. True: offer the credential. */
-  judgeAttestation(): boolean {
-    if (this.#contact !== null) return true;
+  /** Whether the credential may be offered now, once: judges the attestation if the key alone was not enough. */
+  mayOffer(): boolean {
+    if (this.#failure !== null || this.#offered) return false;
+    this.#offered = this.#contact !== null || this.#attestationHolds();
+    return this.#offered;
+  }
+
+  #attestationHolds(): boolean {
     const verdict = this.#attestation();
     if (verdict.ok) {
       this.#contact = "later";
@@ -142,6 +157,7 @@ export class HostJudge {
       shownFingerprint: shown?.fingerprint ?? null,
       expected: this.#expected(),
       attestation: verdict === null || verdict.ok ? null : { reason: verdict.reason, detail: verdict.detail },
+      offered: this.#offered,
       ...(problem === undefined ? {} : { problem }),
     });
   }

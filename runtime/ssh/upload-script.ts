@@ -4,7 +4,8 @@
  *
  * `probe` prints `present`, or `part <bytes>`: how much of the archive is there already.
  * `receive` appends stdin to the part from `offset` on; when the archive is whole and its sha256 is right it is unpacked
- * beside its place, synced and moved there. Prints `present`, `done` or `corrupt` (and then the part is gone).
+ * beside its place, synced and moved there. Prints `present`, `done`, `corrupt` (the part is gone), or `part <bytes>` if
+ * an earlier receiver has brought more meanwhile, and then nothing was stored.
  */
 export const UPLOAD_SCRIPT = `set -eu
 LC_ALL=C; export LC_ALL
@@ -31,7 +32,7 @@ fi
 umask 022; mkdir -p "$components"
 umask 077; mkdir -p "$incoming"
 lock
-[ "$(length)" = "$offset" ] || fail "the part holds $(length) bytes, expected $offset; try again"
+[ "$(length)" = "$offset" ] || { echo "part $(length)"; exit 0; }
 [ "$offset" -gt "$bytes" ] || head -c "$((bytes - offset))" >&9
 [ "$(length)" -ge "$bytes" ] || fail "the upload was cut at $(length) of $bytes bytes"
 if [ "$(length)" != "$bytes" ] || [ "$(sha256sum <"$part" | cut -d ' ' -f 1)" != "$sha256" ]; then

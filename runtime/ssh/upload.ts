@@ -26,11 +26,13 @@ export interface UploadOptions {
 export interface UploadResult {
   /** `present`: it was there already, nothing was sent. */
   readonly outcome: "uploaded" | "present";
-  /** Bytes sent this time, all attempts together. */
+  /** Bytes sent this time, with those that had to be sent again. */
   readonly sent: number;
   /** Bytes that an earlier, cut upload had brought. */
   readonly resumedAt: number;
 }
+
+const ATTEMPTS = 4;
 
 /**
  * Brings a component to the host as `<root>/components/<component>`, all of it or nothing. An upload that was cut goes
@@ -58,25 +60,29 @@ export async function uploadComponent(options: UploadOptions): Promise<UploadRes
   await checkLocal(path, archive);
 
   let sent = 0;
-  const resumedAt = partLength(answer);
-  for (let offset = resumedAt, attempt = 1; ; offset = 0, attempt += 1) {
-    answer = await run(
-      "receive",
-      offset,
-      readFrom(path, offset, archive.bytes, (length, at) => {
-        sent += length;
-        progress?.({ sent: at, total: archive.bytes });
-      }),
-    );
+  let resumedAt = partLength(answer);
+  let offset = resumedAt;
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+    const tell = (length: number, at: number) => {
+      sent += length;
+      progress?.({ sent: at, total: archive.bytes });
+    };
+    answer = await run("receive", offset, readFrom(path, offset, archive.bytes, tell));
     if (answer === "present" || answer === "done")
       return { outcome: answer === "done" ? "uploaded" : "present", sent, resumedAt };
-    if (answer !== "corrupt")
-      throw new Error(`upload of component ${options.component}: the host answered ${JSON.stringify(answer)}`);
-    if (attempt === 2 || offset === 0)
+    if (answer !== "corrupt") {
+      // the receiver of a connection that was cut a moment ago was still at work
+      resumedAt = partLength(answer);
+      offset = resumedAt;
+    } else if (offset === 0)
       throw new Error(
         `upload of component ${options.component}: what arrived does not have sha256 ${archive.sha256}, although it was sent whole; the archive ${path} changed meanwhile, or the host's disk is faulty`,
       );
+    else offset = 0;
   }
+  throw new Error(
+    `upload of component ${options.component}: somebody else is writing to its part on the host; try again`,
+  );
 }
 
 function uploadCommand(options: UploadOptions, verb: "probe" | "receive", offset: number): string {

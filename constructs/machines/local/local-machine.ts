@@ -90,11 +90,11 @@ export class LocalMachine extends Construct implements Machine {
     });
     const image = new TerraformData(this, "image", {
       triggersReplace: { kit: KIT_VERSION },
-      lifecycle: { replaceTriggeredBy: [bootstrap] },
+      replaceTriggeredBy: [bootstrap],
       provisioners: [{ command: bailiwickCommand(this, ["local", "image"]) }],
     });
     const boot = new TerraformData(this, "boot", {
-      lifecycle: { replaceTriggeredBy: [bootstrap] },
+      replaceTriggeredBy: [bootstrap],
       dependsOn: [image],
       provisioners: [
         {
@@ -133,7 +133,7 @@ export class LocalMachine extends Construct implements Machine {
   }
 }
 
-const SELF_ID = "${self.id}";
+const SELF_ID = `\${self.id}`;
 
 function engineOf(path: string, engine: unknown): "nspawn" | Setting | undefined {
   if (engine === undefined || engine === "nspawn" || engine instanceof Setting) return engine;

@@ -67,8 +67,7 @@ const verbs: Record<string, Verb> = {
   },
 
   async status(call, output) {
-    const machines = call.words.length === 1 ? await listMachines() : [{ slot: await slotOf(call) }];
-    const rows = await Promise.all(machines.map(async ({ slot }) => ({ slot, ...(await machineStatus(slot)) })));
+    const rows = call.words.length === 1 ? await listMachines() : [await machineStatus(await slotOf(call))];
     output.document(rows);
     for (const line of table(
       rows.map((row) => [row.slot, row.state, row.state === "absent" ? "" : `${row.address}:${row.port}`]),

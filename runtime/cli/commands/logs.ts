@@ -30,7 +30,9 @@ export const logs: Command = {
         : `sudo -n journalctl --no-pager --lines=${lines} ${format} ${call.flag("follow") ? "--follow" : ""} ${pattern}`;
     return withHost(call.words[0] ?? "", async ({ connection }) => {
       const { code, stderr } = await connection.exec(command, {
-        onStdout: (chunk) => process.stdout.write(chunk),
+        onStdout: (chunk) => {
+          process.stdout.write(chunk);
+        },
         timeoutMs: 0,
       });
       if (code !== 0) process.stderr.write(stderr);

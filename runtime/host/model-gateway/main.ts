@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import type { Gateway } from "./call.ts";
 import { ConfigError, loadPolicy, type Policy } from "./config.ts";
@@ -51,14 +50,14 @@ function main(file: string | undefined): void {
   const log = openLog();
   const gateway: Gateway = { policy, log, stopping: false };
   const server = gatewayServer(gateway);
-  server.on("error", (error: NodeJS.ErrnoException) => {
+  server.http.on("error", (error: NodeJS.ErrnoException) => {
     process.stderr.write(
       `model-gateway: cannot listen on ${policy.listen.host}:${policy.listen.port} (${error.code}); is another running?\n`,
     );
     process.exit(1);
   });
-  server.listen(policy.listen.port, policy.listen.host, () => {
-    const { port } = server.address() as AddressInfo;
+  server.http.listen(policy.listen.port, policy.listen.host, () => {
+    const { port } = server.http.address() as AddressInfo;
     log.info({ port, node: process.version, ...summary(policy) }, "started");
   });
 
@@ -67,21 +66,9 @@ function main(file: string | undefined): void {
   });
   process.once("SIGTERM", () => {
     log.info("stopping");
-    const cut = setTimeout(() => {
-      gateway.stopping = true;
-      server.closeAllConnections();
-    }, DRAIN_MS);
-    server.close();
-    // a connection that was busy just now is let go as soon as its call is done
-    const release = setInterval(() => server.closeIdleConnections(), 100);
-    once(server, "close").then(() => {
-      clearTimeout(cut);
-      clearInterval(release);
-      // one more turn, in which calls that were cut write their line
-      setImmediate(() => {
-        log.info("stopped");
-        process.exit(0);
-      });
+    void server.drain(DRAIN_MS).then(() => {
+      log.info("stopped");
+      process.exit(0);
     });
   });
 }

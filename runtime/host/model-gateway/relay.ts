@@ -69,6 +69,10 @@ class Relay implements Dispatcher.DispatchHandler {
 
   start(): void {
     const { upstream, path, headers, body, limits } = this.#request;
+    if (this.#res.closed) {
+      this.#end({ outcome: "client_gone" });
+      return;
+    }
     this.#res.on("close", this.#onClientClose);
     this.#res.on("drain", this.#onClientReads);
     this.#clock = setTimeout(() => this.#onHeaderTimeout(), limits.headerTimeoutMs);

@@ -11,9 +11,13 @@ const template = loadTemplate(new URL("./templates/firewall.nft.hbs", import.met
  * @param spec with its bindings resolved
  * @param principals of that spec, from `hostPrincipals`
  * @param resolvers addresses of the host's upstream DNS resolvers: the egress proxy's alone
+ * @throws if a network of the spec is still a binding
  */
 export function renderFirewall(spec: HostSpec, principals: readonly Principal[], resolvers: readonly string[]): string {
-  const from = spec.access.from.filter((network) => typeof network === "string");
+  const from = spec.access.from.map((network, i) => {
+    if (typeof network === "string") return network;
+    throw new Error(`access.from[${i}]: received ${JSON.stringify(network)}; resolve the spec's bindings first`);
+  });
   return render(template, {
     admins4: ofFamily(4, from),
     admins6: ofFamily(6, from),

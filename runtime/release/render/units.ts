@@ -75,9 +75,20 @@ function renderUnit(
   }
   const component = kind === "gateway" ? "model-gateway" : "demo-model";
   const directory = provided.component(component);
-  const data = { ...head, directory, program: provided.nodeProgram(), arguments: [`${directory}/${component}.mjs`] };
-  const environment = kind === "model" ? [`BAILIWICK_PORT=${port}`] : [];
-  return render(programTemplate, { ...data, environment }, partials);
+  const script = `${directory}/${component}.mjs`;
+  // the system's list of certificate authorities is root's to change; Node's own stands beside it
+  const gatewayArguments = ["--use-system-ca", script, "/etc/bailiwick/gateway/gateway.json"];
+  return render(
+    programTemplate,
+    {
+      ...head,
+      directory,
+      program: provided.nodeProgram(),
+      arguments: kind === "gateway" ? gatewayArguments : [script],
+      environment: kind === "model" ? [`BAILIWICK_PORT=${port}`] : [],
+    },
+    partials,
+  );
 }
 
 function renderOpenclaw(principal: Principal, runtime: OpenClawRuntime, provided: Provided, head: object): string {

@@ -281,7 +281,14 @@ describe("the judge", () => {
     expect(show(blob(key.attacker))).toBe(true);
     expect(show(blob(key.bootstrap))).toBe(false);
     expect(judge.contact).toBe(null);
-    expect(judge.failure?.message).toContain("changed its key within one connection");
+    expect(judge.failure?.message).toContain(`in a second key exchange the host showed ${key.bootstrap.fingerprint}`);
+  });
+
+  it("lets the credential be offered once", () => {
+    const judge = new HostJudge({ kind: "pinned", hostKey: key.host.publicKey }, "example.com:22");
+    expect(judge.mayOffer()).toBe(false);
+    judge.verifier()(parsePublicKey(key.host.publicKey).blob);
+    expect([judge.mayOffer(), judge.mayOffer()]).toEqual([true, false]);
   });
 
   it("refuses a second banner", () => {
@@ -289,7 +296,7 @@ describe("the judge", () => {
     judge.verifier()(parsePublicKey(key.host.publicKey).blob);
     judge.hear("hello");
     judge.hear(genuine);
-    expect(judge.judgeAttestation()).toBe(false);
+    expect(judge.mayOffer()).toBe(false);
     expect(judge.failure?.attestation).toMatchObject({ reason: "malformed" });
   });
 

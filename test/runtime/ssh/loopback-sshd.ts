@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { userInfo } from "node:os";
 import { join } from "node:path";
@@ -58,23 +58,21 @@ export async function startSshd(options: {
   const config = `${name}.conf`;
   writeFileSync(config, `${[...lines, "PerSourcePenalties no"].join("\n")}\n`);
   if (spawnSync(SSHD, ["-t", "-f", config]).status !== 0) writeFileSync(config, `${lines.join("\n")}\n`);
-  const child = spawn(SSHD, ["-D", "-e", "-f", config, "-p", String(port)], { stdio: ["ignore", "ignore", "pipe"] });
-  let log = "";
-  child.stderr.setEncoding("utf8").on("data", (chunk: string) => {
-    log += chunk;
-  });
+  // not -e: a session's own stderr would carry sshd's debug lines too
+  const child = spawn(SSHD, ["-D", "-E", `${name}.log`, "-f", config, "-p", String(port)], { stdio: "ignore" });
+  const log = () => (existsSync(`${name}.log`) ? readFileSync(`${name}.log`, "utf8") : "");
   try {
     await waitForSshBanner({ host: "127.0.0.1", port, timeoutMs: 5000 });
   } catch (error) {
     await stop(child);
-    throw new Error(`sshd did not start: ${error}\n${log}`);
+    throw new Error(`sshd did not start: ${error}\n${log()}`);
   }
   return {
     port,
     pid: child.pid ?? 0,
-    log: () => log,
+    log,
     methods: () =>
-      [...log.matchAll(/userauth-request for user \S+ service ssh-connection method (\S+)/g)].map((m) => m[1] ?? ""),
+      [...log().matchAll(/userauth-request for user \S+ service ssh-connection method (\S+)/g)].map((m) => m[1] ?? ""),
     stop: () => stop(child),
   };
 }

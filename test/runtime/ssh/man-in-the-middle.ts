@@ -30,13 +30,12 @@ export async function startManInTheMiddle(options: {
     options.pretendToBe === undefined
       ? own
       : Object.create(own, { getPublicSSH: { value: () => options.pretendToBe } });
-  const config: ServerConfig = {
-    hostKeys: [shown],
-    ...(options.banner === undefined ? {} : { banner: options.banner }),
-  };
+  const config: ServerConfig = { hostKeys: [{ key: shown }] };
   const clients = new Set<{ end(): unknown }>();
   const server = new ssh2.Server(config, (client) => {
     clients.add(client);
+    // not by the `banner` option, which adds a line end: a replay has the bytes of the original
+    if (options.banner !== undefined) Reflect.get(client, "_protocol")._banner = options.banner;
     client.on("error", () => {});
     client.on("authentication", (context) => {
       attempts.push({

@@ -69,6 +69,8 @@ export interface RunningGateway {
   /** The log line of the call with this request id, once it is there. */
   call(requestId: string | undefined): Promise<Record<string, unknown>>;
   configure(config: unknown): void;
+  /** Replaces the provider's key. */
+  setKey(key: string): void;
   signal(name: NodeJS.Signals): void;
   readonly exited: Promise<number | null>;
 }
@@ -86,7 +88,8 @@ export function launch(config: unknown, { env = {}, nodeArgs = [], key = PROVIDE
   const configure = (value: unknown) => writeFileSync(file, typeof value === "string" ? value : JSON.stringify(value));
   configure(config);
   mkdirSync(join(home, "credentials"));
-  writeFileSync(join(home, "credentials", "provider-key"), `${key}\n`);
+  const setKey = (value: string) => writeFileSync(join(home, "credentials", "provider-key"), `${value}\n`);
+  setKey(key);
   const child = spawn(process.execPath, [...nodeArgs, bundle, file], {
     env: { CREDENTIALS_DIRECTORY: join(home, "credentials"), ...env },
     stdio: ["ignore", "pipe", "pipe"],
@@ -103,12 +106,12 @@ export function launch(config: unknown, { env = {}, nodeArgs = [], key = PROVIDE
     running.delete(child);
     return code as number | null;
   });
-  return { child, configure, output: () => output, exited };
+  return { child, configure, setKey, output: () => output, exited };
 }
 
 /** A gateway that serves. */
 export async function startGateway(config: unknown, options: StartOptions = {}): Promise<RunningGateway> {
-  const { child, configure, output, exited } = launch(config, options);
+  const { child, configure, setKey, output, exited } = launch(config, options);
   const lines = () =>
     output()
       .split("\n")
@@ -124,6 +127,7 @@ export async function startGateway(config: unknown, options: StartOptions = {}):
     output,
     lines,
     configure,
+    setKey,
     exited,
     signal: (name) => child.kill(name),
     call: async (requestId) => {

@@ -54,7 +54,11 @@ export const ANTHROPIC_EVENTS = [
 export const provider: Behaviour = (received, res) => {
   const stream = /"stream": ?true/.test(received.body.toString());
   if (!stream) {
-    res.writeHead(200, { "content-type": "application/json", "x-request-id": "req_up_1" });
+    res.writeHead(200, {
+      "content-type": "application/json",
+      "content-length": OPENAI_ANSWER.length,
+      "x-request-id": "req_up_1",
+    });
     res.end(OPENAI_ANSWER);
     return;
   }

@@ -1,8 +1,8 @@
-import { type HostSpec, parseHostSpec } from "../../../../runtime/spec/host-spec.ts";
-import { principalUid } from "../../../../runtime/spec/names.ts";
 import type { ReleaseInput } from "../../../../runtime/release/render/input.ts";
 import { requiredComponents, requiredCredentials } from "../../../../runtime/release/render/requirements.ts";
 import { sha256 } from "../../../../runtime/spec/digest.ts";
+import { type HostSpec, parseHostSpec } from "../../../../runtime/spec/host-spec.ts";
+import { principalUid } from "../../../../runtime/spec/names.ts";
 
 const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJGUZ1GKdyV0jnEaGUpm1PGSZ1dNlfZ01uWwEXAMPLEk ada";
 
@@ -73,9 +73,7 @@ export function sampleInput(spec: HostSpec = sampleSpec()): ReleaseInput {
     spec,
     kitVersion: "0.1.0",
     components: Object.fromEntries(requiredComponents(spec).map((name) => [name, sha256(name)])),
-    credentials: Object.fromEntries(
-      secrets.map((name) => [`secret.${name}`, sha256(`secret.${name}`).slice(0, 32)]),
-    ),
+    credentials: Object.fromEntries(secrets.map((name) => [`secret.${name}`, sha256(`secret.${name}`).slice(0, 32)])),
     generated: Object.fromEntries(
       generated.map((name) => [name, { version: sha256(name).slice(0, 32), sha256: sha256(`text of ${name}`) }]),
     ),

@@ -1,0 +1,120 @@
+import { readdirSync } from "node:fs";
+import { sha256 } from "../runtime/spec/digest.ts";
+import { Name, PRINCIPAL_UIDS, SYSTEM_PRINCIPALS } from "../runtime/spec/names.ts";
+import { SshPublicKey } from "../runtime/spec/network.ts";
+import { loadTemplate, type Partials, render } from "./render.ts";
+
+/**
+ * Stands in the user data for the bootstrap private key, inside a YAML double-quoted string: to be replaced by the PEM
+ * with each newline written as the two characters `\n`.
+ */
+export const HOST_KEY_PRIVATE_PLACEHOLDER = "BAILIWICK_HOST_KEY_PRIVATE";
+
+/** Stands in the user data for the bootstrap public key: to be replaced by `ssh-ed25519 AAAA…`. */
+export const HOST_KEY_PUBLIC_PLACEHOLDER = "BAILIWICK_HOST_KEY_PUBLIC";
+
+/** May be given as the admin's public key where it is known at apply only; to be replaced by one public key line. */
+export const ADMIN_KEY_PLACEHOLDER = "BAILIWICK_ADMIN_KEY";
+
+/** Largest user data that is rendered, in bytes: AWS takes 16 KiB, and the keys have yet to be put in. */
+export const USER_DATA_LIMIT = 12_288;
+
+/** Operating systems that the baseline knows, and the name their package archive has for the release. */
+const CODENAMES = { "debian-13": "trixie" } as const;
+
+/** What the user data depends on. The same for every spec: no principal, grant or CIDR. */
+export interface UserDataInput {
+  /** Name of the host; becomes its host name. */
+  readonly host: string;
+  readonly os: keyof typeof CODENAMES;
+  /** The bootstrap admin: a uid of 1000 to 19999 and one ed25519 public key line, or ADMIN_KEY_PLACEHOLDER. */
+  readonly admin: { readonly name: string; readonly uid: number; readonly publicKey: string };
+}
+
+/**
+ * Debian packages that the baseline needs. First boot installs those that are missing, behind the firewall; an image
+ * that has them all boots without reaching an archive.
+ */
+export const BASELINE_PACKAGES: readonly string[] = [
+  "acl",
+  "auditd",
+  "ca-certificates",
+  "dnsmasq-base",
+  "e2fsprogs",
+  "haproxy",
+  "iproute2",
+  "needrestart",
+  "nftables",
+  "openssh-server",
+  "python3",
+  "sudo",
+  "systemd-timesyncd",
+  "unattended-upgrades",
+  "xfsprogs",
+  "zstd",
+];
+
+/**
+ * The user data of a host: cloud-config that writes the baseline's files and runs its apply script. Ends in
+ * `/etc/bailiwick/baseline.json`. Keys are placeholders.
+ *
+ * @throws Error when an input is refused, the text is larger than USER_DATA_LIMIT, or Terraform would interpolate it.
+ */
+export function renderUserData(input: UserDataInput): string {
+  return userData(input, baselineDigest(input));
+}
+
+/**
+ * Digest of the baseline: sha256 of the user data with its placeholders, without the host's name and this digest.
+ * Changes with the kit's files, the OS and the bootstrap admin; a machine with another digest is to be rebuilt.
+ */
+export function baselineDigest(input: Omit<UserDataInput, "host">): string {
+  return sha256(userData({ ...input, host: "host" }, "0".repeat(64)));
+}
+
+function userData({ host, os, admin }: UserDataInput, digest: string): string {
+  refuseUnless(Name.safeParse(host).success, "host", host, "a name of 1 to 20 of a-z, 0-9 and single hyphens");
+  refuseUnless(Object.hasOwn(CODENAMES, os), "os", os, `one of ${Object.keys(CODENAMES).join(", ")}`);
+  refuseUnless(Name.safeParse(admin.name).success, "admin.name", admin.name, "a name like that of a host");
+  const uidHolds = Number.isInteger(admin.uid) && admin.uid >= 1000 && admin.uid < PRINCIPAL_UIDS.first;
+  refuseUnless(uidHolds, "admin.uid", admin.uid, `an integer from 1000 to ${PRINCIPAL_UIDS.first - 1}`);
+  const keyHolds = admin.publicKey === ADMIN_KEY_PLACEHOLDER || SshPublicKey.safeParse(admin.publicKey).success;
+  refuseUnless(keyHolds, "admin.publicKey", admin.publicKey, "one ed25519 public key line or the placeholder");
+  const text = render(
+    loadTemplate(new URL("./user-data.yaml.hbs", import.meta.url)),
+    {
+      host,
+      admin,
+      digest,
+      codename: CODENAMES[os],
+      hostKey: { private: HOST_KEY_PRIVATE_PLACEHOLDER, public: HOST_KEY_PUBLIC_PLACEHOLDER },
+      packages: BASELINE_PACKAGES,
+      uids: { ...PRINCIPAL_UIDS, kept: SYSTEM_PRINCIPALS.egress + 1 },
+    },
+    files(),
+  );
+  const size = Buffer.byteLength(text);
+  if (size > USER_DATA_LIMIT) throw new Error(`user data has ${size} bytes; at most ${USER_DATA_LIMIT} are taken`);
+  const interpolated = /[$%]\{.*/.exec(text);
+  if (interpolated) throw new Error(`user data contains "${interpolated[0]}", which Terraform would interpolate`);
+  return text;
+}
+
+function refuseUnless(holds: boolean, field: string, received: unknown, takes: string): void {
+  if (!holds) throw new Error(`user data: ${field} received ${JSON.stringify(received)}; it takes ${takes}`);
+}
+
+/**
+ * The files beside the template, by name without `.hbs`. Bytes are scarce in user data, so comments stay here, and so
+ * does indentation where it has no meaning.
+ */
+function files(): Partials {
+  const folder = new URL("./files/", import.meta.url);
+  const names = readdirSync(folder).filter((name) => name.endsWith(".hbs"));
+  return Object.fromEntries(names.map((name) => [name.slice(0, -4), terse(name, loadTemplate(new URL(name, folder)))]));
+}
+
+function terse(name: string, text: string): string {
+  const code = text.replace(/^\s*(# .*)?\n/gm, "");
+  return name.endsWith(".py.hbs") ? code : code.replace(/^ +/gm, "");
+}

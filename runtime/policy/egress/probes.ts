@@ -1,0 +1,303 @@
+import { randomBytes } from "node:crypto";
+import { egressPort } from "../../spec/names.ts";
+import { broken, held, mustBeRefused, mustNotLeave, refusedAtOnce, together, unprovable, words } from "../judgement.ts";
+import type { Attempt, Judgement, Outcome, Probe, ProbedHost, Subject } from "../probe.ts";
+import { METADATA_IPV4, METADATA_IPV6 } from "./addresses.ts";
+import { hostPrincipals, type Principal } from "./principals.ts";
+
+// Documentation and benchmark networks: should a rule be missing, what leaves reaches nobody.
+const PUBLIC_IPV4 = "198.51.100.7";
+const PUBLIC_IPV6 = "2001:db8::7";
+const PRIVATE_IPV4 = "198.18.0.7";
+
+/** What a principal meets and root meets, trying the same. */
+interface Compared {
+  readonly what: string;
+  readonly outcome: Outcome;
+  readonly byRoot: Outcome;
+}
+
+/** What each principal may reach on the network: its granted names, its granted ports, nothing else. */
+export function egressProbes(subject: Subject): Probe[] {
+  const principals = hostPrincipals(subject.spec);
+  return principals.flatMap((principal) => {
+    const others = principals.filter(({ id }) => id !== principal.id);
+    const egress = principal.kind === "egress";
+    return [
+      ...(egress ? [proxyDirect(principal)] : [direct(principal), resolver(principal)]),
+      metadata(principal),
+      ports(subject, principal, others),
+      sshd(principal),
+      binding(principal, principals),
+      ...(principal.names.length > 0 ? [ungrantedNames(principal, others), noName(principal)] : []),
+      ...principal.names.map((name) => grantedName(principal, name)),
+    ];
+  });
+}
+
+function about({ id }: Principal, what: string) {
+  return { id: `${id}/${what}`, vantage: `principal:${id}` } as const;
+}
+
+function compare(principal: Principal, tried: readonly { what: string; attempt: Attempt }[]) {
+  return (host: ProbedHost): Promise<Compared[]> =>
+    Promise.all(
+      tried.map(async ({ what, attempt }) => {
+        const [outcome, byRoot] = await Promise.all([host.as(principal.id, attempt), host.root(attempt)]);
+        return { what, outcome, byRoot };
+      }),
+    );
+}
+
+const judgeCompared = (facts: readonly Compared[]): Judgement =>
+  together(facts.map(({ what, outcome, byRoot }) => mustNotLeave(what, outcome, byRoot)));
+
+function tcp(host: string, port: number) {
+  return { what: `tcp ${host}:${port}`, attempt: { do: "connect", host, port } } as const;
+}
+
+function udp(host: string, port: number) {
+  return { what: `udp ${host}:${port}`, attempt: { do: "udp", host, port } } as const;
+}
+
+function direct(principal: Principal): Probe<Compared[]> {
+  // with a granted name, TCP 443 is the egress proxy's to judge: see ungrantedNames
+  const ports = principal.names.length > 0 ? [22, 80] : [22, 80, 443];
+  return {
+    ...about(principal, "direct"),
+    title: "reaches no address on the network by itself",
+    expected: "TCP and UDP refused, IPv4 and IPv6",
+    read: compare(principal, [
+      ...ports.map((port) => tcp(PUBLIC_IPV4, port)),
+      tcp(PUBLIC_IPV6, 80),
+      udp(PUBLIC_IPV4, 443),
+      udp(PUBLIC_IPV6, 443),
+    ]),
+    judge: judgeCompared,
+  };
+}
+
+function proxyDirect(principal: Principal): Probe<Compared[]> {
+  return {
+    ...about(principal, "direct"),
+    title: "reaches nothing but DNS and public addresses on TCP 443",
+    expected: "other ports, UDP, and addresses that are not public refused",
+    read: compare(principal, [tcp(PUBLIC_IPV4, 80), tcp(PRIVATE_IPV4, 443), udp(PUBLIC_IPV4, 443)]),
+    judge: judgeCompared,
+  };
+}
+
+function resolver(principal: Principal): Probe<Compared[]> {
+  return {
+    ...about(principal, "dns"),
+    title: "asks no DNS server",
+    expected: "the host's upstream resolvers refuse it, by UDP and TCP",
+    read: (host) => {
+      // without an upstream, the address of nobody: what counts is that port 53 is refused
+      const servers = host.resolvers.length > 0 ? host.resolvers : [PUBLIC_IPV4];
+      return compare(
+        principal,
+        servers.flatMap((address) => [udp(address, 53), tcp(address, 53)]),
+      )(host);
+    },
+    // a resolver that takes no TCP refuses root too; UDP, which leaves or does not, decides then
+    judge: (facts) =>
+      together(
+        facts.map(({ what, outcome, byRoot }) => {
+          const judgement = mustNotLeave(what, outcome, byRoot);
+          const refused = judgement.verdict === "unprovable" && what.startsWith("tcp") && refusedAtOnce(outcome);
+          return refused ? held(`${what}: refused (${outcome.errno})`) : judgement;
+        }),
+      ),
+  };
+}
+
+function metadata(principal: Principal): Probe<Outcome[]> {
+  const addresses = [METADATA_IPV4, METADATA_IPV6];
+  return {
+    ...about(principal, "metadata"),
+    title: "does not reach the cloud's metadata service",
+    expected: `${addresses.join(" and ")} refused at once`,
+    // root does not try it for comparison: asking for credentials is not verify's to do
+    read: (host) =>
+      Promise.all(addresses.map((address) => host.as(principal.id, { do: "connect", host: address, port: 80 }))),
+    judge: (facts) =>
+      together(
+        facts.map((outcome, i) => {
+          const what = addresses[i] ?? "";
+          if (outcome.errno === "ENETUNREACH") return held(`${what}: the host itself has no way there`);
+          return refusedAtOnce(outcome)
+            ? held(`${what}: refused (${outcome.errno})`)
+            : broken(`${what}: ${words(outcome)}`);
+        }),
+      ),
+  };
+}
+
+interface LocalPort {
+  readonly what: string;
+  readonly outcome: Outcome;
+  readonly listens: boolean;
+}
+
+const judgeLocal = (facts: readonly LocalPort[]): Judgement =>
+  together(facts.map(({ what, outcome, listens }) => mustBeRefused(what, outcome, listens)));
+
+function local(principal: Principal, targets: readonly { what: string; port: number }[]) {
+  return (host: ProbedHost): Promise<LocalPort[]> =>
+    Promise.all(targets.map(async ({ what, port }) => ({ what, ...(await host.reach(principal.id, port)) })));
+}
+
+function ports(subject: Subject, principal: Principal, others: readonly Principal[]): Probe<LocalPort[]> {
+  const { invoke } = subject.spec.grants;
+  const granted = (other: Principal) =>
+    (principal.kind === "agent" && other.kind === "gateway" && invoke.some(({ agent }) => agent === principal.name)) ||
+    (principal.kind === "gateway" && other.kind === "model" && invoke.some(({ model }) => model === other.name));
+  const targets = others.flatMap((other) => [
+    ...(other.port === null || granted(other) ? [] : [{ what: `port ${other.port} of ${other.id}`, port: other.port }]),
+    ...(other.names.length === 0
+      ? []
+      : [{ what: `egress of ${other.id}, port ${egressPort(other.uid)}`, port: egressPort(other.uid) }]),
+  ]);
+  return {
+    ...about(principal, "ports"),
+    title: "reaches no port of another principal without a grant",
+    expected: targets.length === 0 ? "there is no other port" : `${targets.map(({ port }) => port).join(", ")} refused`,
+    read: local(principal, targets),
+    judge: (facts) => (facts.length === 0 ? held("no other principal has a port that is not granted") : judgeLocal(facts)),
+  };
+}
+
+function sshd(principal: Principal): Probe<LocalPort[]> {
+  return {
+    ...about(principal, "sshd"),
+    title: "does not reach the host's sshd",
+    expected: "127.0.0.1:22 refused",
+    read: local(principal, [{ what: "127.0.0.1:22", port: 22 }]),
+    judge: judgeLocal,
+  };
+}
+
+function binding(principal: Principal, all: readonly Principal[]): Probe<Outcome[]> {
+  // a principal's own frontend of the egress proxy is nobody's to serve but the proxy's, and it is free if it has no name
+  const taken = new Set(all.flatMap(({ port, uid, names }) => [port, names.length > 0 ? egressPort(uid) : null]));
+  const port = [8080, 8081, 8082].find((candidate) => !taken.has(candidate)) ?? 8083;
+  const hosts = ["127.0.0.1", "0.0.0.0", "::1"];
+  return {
+    ...about(principal, "bind"),
+    title: "serves on no port but its own",
+    expected: `binding port ${port} refused`,
+    read: (host) => Promise.all(hosts.map((address) => host.as(principal.id, { do: "bind", host: address, port }))),
+    judge: (facts) =>
+      together(
+        facts.map((outcome, i) => {
+          const what = `${hosts[i]}:${port}`;
+          if (outcome.errno === "EADDRINUSE") return unprovable(`${what}: in use`, `something serves on ${what} already`);
+          if (outcome.errno === "EADDRNOTAVAIL") return held(`${what}: the host has no such address`);
+          return refusedAtOnce(outcome) ? held(`${what}: ${outcome.errno}`) : broken(`${what}: ${words(outcome)}`);
+        }),
+      ),
+  };
+}
+
+interface NamedAttempt {
+  readonly name: string;
+  readonly outcome: Outcome;
+  /** The egress proxy's verdict in its log: `allowed`, `unlisted`, `unresolved`, … */
+  readonly verdict: string | null;
+}
+
+/** The proxy's verdict on a principal's last connection with this server name; `-` is none. */
+export function egressVerdict(log: readonly string[], principal: string, name: string): string | null {
+  const mine = log.map((line) => /\begress principal=(\S+) sni=(\S+) .*\bverdict=(\S+)/.exec(line));
+  return mine.filter((found) => found?.[1] === principal && found[2] === name).at(-1)?.[3] ?? null;
+}
+
+function ungrantedNames(principal: Principal, others: readonly Principal[]): Probe<NamedAttempt[]> {
+  const elsewhere = others.flatMap(({ names }) => names).filter((name) => !principal.names.includes(name));
+  // a name that is nobody's (RFC 2606), new each time, so that its line in the log is this run's
+  const made = `probe-${randomBytes(6).toString("hex")}.invalid`;
+  const names = [made, ...new Set(elsewhere)].slice(0, 4);
+  return {
+    ...about(principal, "ungranted-names"),
+    title: "reaches no name that is not granted to it",
+    expected: "the egress proxy turns them away: unlisted",
+    read: async (host) => {
+      const outcomes = await Promise.all(
+        names.map((name) => host.as(principal.id, { do: "tls", host: PUBLIC_IPV4, port: 443, name })),
+      );
+      const log = await host.egressLog();
+      return outcomes.map((outcome, i) => ({
+        name: names[i] ?? "",
+        outcome,
+        verdict: egressVerdict(log, principal.id, names[i] ?? ""),
+      }));
+    },
+    judge: (facts) => together(facts.map((fact) => judgeTurnedAway(fact.name === made ? "a made-up name" : fact.name, fact))),
+  };
+}
+
+function noName(principal: Principal): Probe<NamedAttempt> {
+  return {
+    ...about(principal, "no-name"),
+    title: "reaches no address by TLS without a server name",
+    expected: "the egress proxy turns it away: unlisted",
+    read: async (host) => {
+      const outcome = await host.as(principal.id, { do: "tls", host: PUBLIC_IPV4, port: 443, name: null });
+      return { name: "-", outcome, verdict: egressVerdict(await host.egressLog(), principal.id, "-") };
+    },
+    judge: (fact) => judgeTurnedAway("no name", fact),
+  };
+}
+
+function judgeTurnedAway(what: string, { outcome, verdict }: NamedAttempt): Judgement {
+  if (outcome.ok) return broken(`${what}: reached`);
+  if (verdict === "unlisted") return held(`${what}: unlisted`);
+  if (verdict !== null) return broken(`${what}: the egress proxy let it through, then: ${verdict}`);
+  if (refusedAtOnce(outcome))
+    return unprovable(`${what}: ${words(outcome)}`, "the egress proxy does not answer, so its list was not tried");
+  if (outcome.errno === "HANDSHAKE")
+    return unprovable(`${what}: turned away`, "the egress proxy logged no verdict on it");
+  return broken(`${what}: ${words(outcome)}, and not by way of the egress proxy`);
+}
+
+interface GrantedName extends NamedAttempt {
+  /** Whether the host itself resolves the name, and whether root reaches it. */
+  readonly resolved: Outcome;
+  readonly byRoot: Outcome;
+}
+
+function grantedName(principal: Principal, name: string): Probe<GrantedName> {
+  return {
+    ...about(principal, `name/${name}`),
+    title: `reaches ${name}, which is granted`,
+    expected: "a TLS handshake, by the name as the sandbox resolves it",
+    read: async (host) => {
+      const attempt = { do: "tls", host: PUBLIC_IPV4, port: 443, name } as const;
+      const [known, outcome, resolved] = await Promise.all([
+        host.as(principal.id, { do: "resolve", name }),
+        host.as(principal.id, attempt),
+        host.root({ do: "resolve", name }),
+      ]);
+      const addresses = Array.isArray(resolved.value) ? resolved.value.map(String) : [];
+      const [log, byRoot] = await Promise.all([
+        host.egressLog(),
+        outcome.ok || addresses[0] === undefined
+          ? outcome
+          : host.root({ do: "tls", host: addresses[0], port: 443, name }),
+      ]);
+      const verdict = egressVerdict(log, principal.id, name);
+      return { name, outcome: known.ok ? outcome : known, verdict, resolved, byRoot };
+    },
+    judge: ({ outcome, verdict, resolved, byRoot }) => {
+      if (outcome.ok) return held("handshake done");
+      if (outcome.errno === "UNRESOLVED") return broken("the name does not resolve in the sandbox");
+      if (verdict === null) return broken(`${words(outcome)}; the egress proxy logged nothing of it`);
+      if (verdict === "unlisted") return broken("the egress proxy turns it away: unlisted");
+      if (verdict === "private-address") return broken("the name leads to an address that is not public");
+      if (!resolved.ok) return unprovable(`${verdict}`, "the host itself cannot resolve the name: it has no way to a resolver, or there is no such name");
+      if (!byRoot.ok) return unprovable(`${verdict}, but no handshake`, `root does not reach it either (${words(byRoot)}): the host has no way to it`);
+      return broken(`${verdict}, but no handshake, while root reaches it`);
+    },
+  };
+}

@@ -1,0 +1,148 @@
+import { hostPrincipals, type Principal } from "../egress/principals.ts";
+import { broken, held, unless, unprovable, words } from "../judgement.ts";
+import type { Outcome, Probe, Subject } from "../probe.ts";
+
+/** Who can read which secret: nobody but root and the unit that was given it. */
+export function secretProbes(subject: Subject): Probe[] {
+  const principals = hostPrincipals(subject.spec);
+  return [
+    ...principals.map((principal) => unreadable(subject, principal, principals)),
+    ...principals.map((principal) => ownCredentials(subject, principal)),
+    sealed(subject),
+  ];
+}
+
+interface Tried {
+  readonly path: string;
+  readonly outcome: Outcome;
+  /** Whether it is there at all, for root. */
+  readonly there: Outcome;
+}
+
+/** Where secrets, and what belongs to others, lie on the host. */
+function secretPaths({ spec, manifest }: Subject, principal: Principal, all: readonly Principal[]): string[] {
+  const others = all.filter(({ id }) => id !== principal.id);
+  return [
+    ...new Set([
+      "/etc/bailiwick/credentials",
+      ...manifest.credentials.map(({ name, version }) => `/etc/bailiwick/credentials/${name}/${version}.cred`),
+      "/etc/bailiwick/version.key",
+      "/var/lib/systemd/credential.secret",
+      "/etc/shadow",
+      "/etc/ssh/ssh_host_ed25519_key",
+      "/var/log/journal",
+      "/var/lib/bailiwick/ledger",
+      ...others.map(({ unit }) => `/run/credentials/${unit}.service`),
+      ...manifest.directories
+        .filter(({ user }) => user !== principal.user && user !== "root")
+        .map(({ path }) => path),
+      ...Object.keys(spec.access.admins).map((admin) => `/home/${admin}`),
+      // the egress proxy reads its own file of whichever release is current, and so the whole of it
+      ...(principal.kind === "egress" ? [] : ["/opt/bailiwick/current/etc/firewall.nft"]),
+      ...(principal.kind === "egress" || principal.kind === "gateway"
+        ? []
+        : ["/opt/bailiwick/current/etc/gateway/gateway.json"]),
+    ]),
+  ];
+}
+
+function unreadable(subject: Subject, principal: Principal, all: readonly Principal[]): Probe<Tried[]> {
+  const paths = secretPaths(subject, principal, all);
+  return {
+    id: `${principal.id}/secrets`,
+    vantage: `principal:${principal.id}`,
+    title: "reads no secret, no other's files, no log, no rule",
+    expected: `${paths.length} paths closed to it`,
+    read: (host) =>
+      Promise.all(
+        paths.map(async (path) => {
+          const [outcome, there] = await Promise.all([
+            host.as(principal.id, { do: "read", path }),
+            host.root({ do: "exists", path }),
+          ]);
+          return { path, outcome, there };
+        }),
+      ),
+    judge: (facts) => {
+      const opened = facts.filter(({ outcome }) => outcome.ok);
+      if (opened.length > 0) return broken(`it reads ${opened.map(({ path }) => path).join(", ")}`);
+      const failed = facts.find(({ outcome }) => outcome.errno === "BROKEN_ATTEMPT");
+      if (failed) return unprovable(words(failed.outcome), `reading ${failed.path} was not tried`);
+      // what is not there cannot be read either: only what is there counts
+      const there = facts.filter((fact) => fact.there.ok);
+      return there.length === 0
+        ? unprovable("none is there", "none of these paths is on this host")
+        : held(`${there.length} are there, none can be read`);
+    },
+  };
+}
+
+function ownCredentials({ manifest }: Subject, principal: Principal): Probe<Outcome> {
+  const sealedNames = manifest.credentials.map(({ name }) => name);
+  return {
+    id: `${principal.id}/credentials`,
+    vantage: "root",
+    title: `${principal.unit} is given no credential in clear, by its environment or its arguments`,
+    expected: "credentials only by LoadCredentialEncrypted=",
+    read: (host) =>
+      host.root({
+        do: "run",
+        argv: [
+          "systemctl",
+          "show",
+          `${principal.unit}.service`,
+          "-p",
+          "LoadCredential,SetCredential,SetCredentialEncrypted,LoadCredentialEncrypted,PassEnvironment,EnvironmentFiles,ImportCredential",
+        ],
+        seconds: 10,
+      }),
+    judge: (outcome) => {
+      if (!outcome.ok) return unprovable(words(outcome), "systemd did not answer");
+      const { stdout } = outcome.value as { stdout: string };
+      const fields = stdout.split("\n").filter((line) => /=./.test(line));
+      const clear = fields.filter((line) => !line.startsWith("LoadCredentialEncrypted="));
+      const loaded = fields
+        .filter((line) => line.startsWith("LoadCredentialEncrypted="))
+        .map((line) => line.slice(line.indexOf("=") + 1).split(":")[0] ?? "");
+      const unknown = loaded.filter((name) => !sealedNames.includes(name));
+      return unless(
+        [...clear, ...unknown.map((name) => `${name} is no credential of the release`)],
+        `${loaded.length} sealed`,
+      );
+    },
+  };
+}
+
+function sealed({ manifest }: Subject): Probe<{ list: Outcome; owners: Outcome }> {
+  const secrets = ["/var/lib/systemd/credential.secret", "/etc/bailiwick/version.key"];
+  const paths = ["/etc/bailiwick/credentials", ...secrets];
+  return {
+    id: "root/credential-files",
+    vantage: "root",
+    title: "sealed credentials, and what they are sealed with, are root's alone",
+    expected: "owned by root, closed to all others",
+    read: async (host) => {
+      const [list, owners] = await Promise.all([
+        host.root({ do: "tree", path: "/etc/bailiwick/credentials" }),
+        host.root({ do: "owners", paths }),
+      ]);
+      return { list, owners };
+    },
+    judge: ({ list, owners }) => {
+      if (!owners.ok) return unprovable(words(owners), "root could not look");
+      const found = (owners.value ?? {}) as Record<string, { uid: number; mode: number } | null>;
+      const files = (list.value ?? []) as [string, number, string][];
+      const missing = manifest.credentials.filter(
+        ({ name, version }) => !files.some(([path]) => path === `${name}/${version}.cred`),
+      );
+      const open = Object.entries(found).flatMap(([path, owner]) =>
+        owner !== null && (owner.uid !== 0 || (owner.mode & 0o077) !== 0) ? [`${path} (${owner.mode.toString(8)})`] : [],
+      );
+      const shared = files.filter(([, mode]) => (mode & 0o022) !== 0).map(([path]) => `${path} can be written by others`);
+      return unless(
+        [...open, ...shared, ...missing.map(({ name }) => `${name} is missing`)],
+        `${files.length} files, closed`,
+      );
+    },
+  };
+}

@@ -1,0 +1,238 @@
+import { broken, held, unless, unprovable, words } from "../../policy/judgement.ts";
+import type { Listener, Outcome, Probe, Subject } from "../../policy/probe.ts";
+import { digestOf } from "../../spec/digest.ts";
+
+/** What first boot made of the machine, and whether it still is so. */
+export function machineProbes(subject: Subject): Probe[] {
+  return [spec(subject), baseline(subject), dataVolume(), temporaryMounts(), kernelSettings(), listeners(), updates(), journal()];
+}
+
+function stdoutOf(outcome: Outcome): string {
+  return ((outcome.value ?? {}) as { stdout?: string }).stdout ?? "";
+}
+
+function spec({ spec: wanted, manifest }: Subject): Probe<string> {
+  return {
+    id: "root/spec",
+    vantage: "root",
+    title: "the release was made from the spec that these probes are derived from",
+    expected: digestOf(wanted).slice(0, 12),
+    read: async () => manifest.spec,
+    judge: (found) =>
+      found === digestOf(wanted)
+        ? held(found.slice(0, 12))
+        : broken(`${found.slice(0, 12)}: the spec has changed since; push it`),
+  };
+}
+
+function baseline({ spec: { baseline: wanted } }: Subject): Probe<Outcome> {
+  return {
+    id: "root/baseline",
+    vantage: "root",
+    title: "first boot finished, with the baseline of the spec",
+    expected: `done, ${wanted.slice(0, 12)}`,
+    read: (host) => host.root({ do: "text", path: "/etc/bailiwick/baseline.json" }),
+    judge: (outcome) => {
+      if (!outcome.ok) return broken(`no record of first boot: ${words(outcome)}`);
+      const found = /"digest":"([0-9a-f]+)","status":"(\w+)","step":"([^"]*)"/.exec(String(outcome.value));
+      if (found === null) return broken("the record of first boot cannot be read");
+      const [, digest = "", status, step] = found;
+      if (status !== "done") return broken(`${status} at ${step}`);
+      return digest === wanted ? held(`done, ${digest.slice(0, 12)}`) : broken(`another baseline: ${digest.slice(0, 12)}`);
+    },
+  };
+}
+
+interface Mount {
+  readonly path: string;
+  readonly options: readonly string[];
+  readonly type: string;
+  readonly source: string;
+}
+
+/** The mounts of a `/proc/<pid>/mountinfo`; of several over one another, the last is what is seen. */
+export function parseMounts(mountinfo: string): Map<string, Mount> {
+  const mounts = mountinfo.split("\n").flatMap((line): Mount[] => {
+    const [left = "", right = ""] = line.split(" - ");
+    const [, , , , path, options] = left.split(" ");
+    const [type = "", source = "", superOptions = ""] = right.split(" ");
+    if (path === undefined || options === undefined) return [];
+    return [{ path, options: [...options.split(","), ...superOptions.split(",")], type, source }];
+  });
+  return new Map(mounts.map((mount) => [mount.path, mount]));
+}
+
+const MOUNTINFO = { do: "text", path: "/proc/self/mountinfo" } as const;
+
+function mountProblems(mounts: ReadonlyMap<string, Mount>, path: string, wanted: readonly string[]): string[] {
+  const mount = mounts.get(path);
+  if (mount === undefined) return [`${path} is no mount of its own`];
+  const missing = wanted.filter((option) => !mount.options.includes(option));
+  return missing.length === 0 ? [] : [`${path} lacks ${missing.join(", ")}`];
+}
+
+function dataVolume(): Probe<Outcome> {
+  return {
+    id: "root/data-volume",
+    vantage: "root",
+    title: "the data volume is a disk of its own, and nothing on it is a device or changes its user",
+    expected: "xfs at /var/lib/bailiwick, nosuid, nodev",
+    read: (host) => host.root(MOUNTINFO),
+    judge: (outcome) => {
+      if (!outcome.ok) return unprovable(words(outcome), "the mounts could not be read");
+      const mounts = parseMounts(String(outcome.value));
+      const mount = mounts.get("/var/lib/bailiwick");
+      return unless(
+        [
+          ...mountProblems(mounts, "/var/lib/bailiwick", ["nosuid", "nodev"]),
+          ...(mount !== undefined && mount.type !== "xfs" ? [`it is ${mount.type}`] : []),
+          ...(mount !== undefined && mount.source === mounts.get("/")?.source ? ["it is on the root disk"] : []),
+        ],
+        `${mount?.type} on ${mount?.source}, ${mount?.options.slice(0, 4).join(",")}`,
+      );
+    },
+  };
+}
+
+function temporaryMounts(): Probe<Outcome> {
+  const paths = ["/tmp", "/var/tmp", "/dev/shm"];
+  const options = ["nosuid", "nodev", "noexec"];
+  return {
+    id: "root/temporary-mounts",
+    vantage: "root",
+    title: "nothing can be run from what everybody may write",
+    expected: `${paths.join(", ")}: ${options.join(", ")}`,
+    read: (host) => host.root(MOUNTINFO),
+    judge: (outcome) => {
+      if (!outcome.ok) return unprovable(words(outcome), "the mounts could not be read");
+      const mounts = parseMounts(String(outcome.value));
+      return unless(
+        paths.flatMap((path) => mountProblems(mounts, path, options)),
+        "as expected",
+      );
+    },
+  };
+}
+
+// What must hold whatever the file on the host says; it names many more.
+const REQUIRED: Readonly<Record<string, string>> = {
+  "net.ipv4.conf.*.forwarding": "0",
+  "net.ipv6.conf.*.forwarding": "0",
+  "net.ipv4.conf.*.accept_redirects": "0",
+  "net.ipv4.conf.*.accept_source_route": "0",
+  "kernel.yama.ptrace_scope": "2",
+  "kernel.kptr_restrict": "2",
+};
+
+const SYSCTL_FILE = "/etc/sysctl.d/90-bailiwick.conf";
+// one line each: key in the file, wanted, path, found
+const READ_SYSCTL = `cd /proc/sys && while IFS== read -r k v; do case $k in ''|'#'*) continue;; esac; for f in $(echo $k | tr . /); do printf '%s\\t%s\\t%s\\t%s\\n' "$k" "$v" $f "$(cat $f 2>/dev/null)"; done; done <${SYSCTL_FILE}`;
+
+interface SysctlFacts {
+  readonly values: Outcome;
+  /** Keys that this machine's kernel lacks or, in a container, does not let it set. */
+  readonly skipped: Outcome;
+}
+
+function kernelSettings(): Probe<SysctlFacts> {
+  return {
+    id: "root/kernel-settings",
+    vantage: "root",
+    title: "the kernel has the baseline's settings, all that this machine can set itself",
+    expected: "each at its value (in a container, the operator's kernel keeps its own)",
+    read: async (host) => {
+      const [values, skipped] = await Promise.all([
+        host.root({ do: "run", argv: ["/bin/sh", "-fc", `set +f; ${READ_SYSCTL}`], seconds: 20 }),
+        host.root({ do: "text", path: "/etc/bailiwick/sysctl-skipped" }),
+      ]);
+      return { values, skipped };
+    },
+    judge: ({ values, skipped }) => {
+      if (!values.ok || !skipped.ok) return unprovable(words(values.ok ? skipped : values), "the settings could not be read");
+      const left = new Set(String(skipped.value).split("\n").filter(Boolean));
+      const lines = stdoutOf(values)
+        .split("\n")
+        .filter(Boolean)
+        .map((line) => line.split("\t"));
+      const wrong = lines
+        .filter(([key = "", wanted, , found]) => !left.has(key) && wanted !== found)
+        .map(([, wanted, path, found]) => `${path} is ${found || "not there"}, not ${wanted}`);
+      const stated = new Map(lines.map(([key = "", wanted = ""]) => [key, wanted]));
+      const missing = Object.entries(REQUIRED)
+        .filter(([key, wanted]) => !left.has(key) && stated.get(key) !== wanted)
+        .map(([key, wanted]) => `${SYSCTL_FILE} does not set ${key}=${wanted}`);
+      const holding = lines.filter(([key = ""]) => !left.has(key)).length;
+      const note = left.size === 0 ? "" : `, ${left.size} keys are not this machine's to set`;
+      return unless([...missing, ...wrong], `${holding} hold${note}`);
+    },
+  };
+}
+
+// DHCP clients: the firewall lets no question in, only answers
+const CLIENT_PORTS = [68, 546];
+
+function listeners(): Probe<readonly Listener[]> {
+  return {
+    id: "root/listeners",
+    vantage: "root",
+    title: "only sshd listens beyond loopback",
+    expected: "TCP 22",
+    read: async (host) => host.listening,
+    judge: (facts) => {
+      const beyond = facts.filter(({ address }) => !/^127\.|^::1$|^::ffff:127\./.test(address));
+      const others = beyond.filter(
+        ({ protocol, port }) => !(protocol === "tcp" && port === 22) && !(protocol === "udp" && CLIENT_PORTS.includes(port)),
+      );
+      if (!beyond.some(({ protocol, port }) => protocol === "tcp" && port === 22))
+        return unprovable("nothing listens", "not even sshd was seen, so the list is not whole");
+      return unless(
+        others.map(({ protocol, address, port }) => `${protocol} ${address}:${port}`),
+        "TCP 22",
+      );
+    },
+  };
+}
+
+function updates(): Probe<Outcome> {
+  const script =
+    "apt-config dump APT::Periodic::Unattended-Upgrade; apt-config dump APT::Periodic::Update-Package-Lists; systemctl is-enabled unattended-upgrades.service apt-daily.timer apt-daily-upgrade.timer; true";
+  return {
+    id: "root/updates",
+    vantage: "root",
+    title: "security updates install themselves",
+    expected: "enabled, daily",
+    read: (host) => host.root({ do: "run", argv: ["/bin/sh", "-c", script], seconds: 20 }),
+    judge: (outcome) => {
+      if (!outcome.ok) return unprovable(words(outcome), "apt and systemd were not asked");
+      const lines = stdoutOf(outcome).split("\n").filter(Boolean);
+      const settings = lines.filter((line) => line.includes("::"));
+      const states = lines.filter((line) => !line.includes("::"));
+      return unless(
+        [
+          ...(settings.length === 2 ? [] : ["apt has no daily run"]),
+          ...settings.filter((line) => !line.endsWith('"1";')),
+          ...(states.length === 3 && states.every((state) => state === "enabled")
+            ? []
+            : [`units are ${states.join(", ") || "missing"}`]),
+        ],
+        "enabled, daily",
+      );
+    },
+  };
+}
+
+function journal(): Probe<Outcome> {
+  return {
+    id: "root/journal",
+    vantage: "root",
+    title: "the journal is kept on disk",
+    expected: "persistent, and written to",
+    read: (host) =>
+      host.root({
+        do: "run",
+        argv: ["/bin/sh", "-c", "journalctl --header --no-pager | grep -m1 -o 'File path: /var/log/journal/.*'"],
+        seconds: 20,
+      }),
+    judge: (outcome) => (outcome.ok ? held("on disk") : broken("no journal below /var/log/journal")),
+  };
+}

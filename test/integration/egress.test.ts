@@ -1,0 +1,283 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { renderFirewall } from "../../runtime/policy/egress/firewall.ts";
+import { renderHaproxy } from "../../runtime/policy/egress/haproxy.ts";
+import { renderHosts } from "../../runtime/policy/egress/hosts.ts";
+import { hostPrincipals } from "../../runtime/policy/egress/principals.ts";
+import type { HostSpec } from "../../runtime/spec/host-spec.ts";
+import { GATEWAY_PORT, principalPort, principalUid } from "../../runtime/spec/names.ts";
+import { EgressWorld, missingForEgressWorld, WORLD } from "../runtime/policy/egress-world.ts";
+import { sampleSpec } from "../runtime/release/render/sample.ts";
+
+const OPS = principalUid("agent/ops");
+const WEB_HOOK = principalUid("agent/web-hook");
+const GATEWAY = principalUid("gateway");
+const EGRESS = principalUid("egress");
+const STRANGER = 25999; // in the principals' range, of no release
+const NOBODY = 65534;
+const SILENCE = 28; // curl: timed out
+
+const NAMES = [
+  "news.test",
+  "rebind.test",
+  "private.test",
+  "metadata.test",
+  "six.test",
+  "six-private.test",
+  "mapped.test",
+  "nat64.test",
+  "gone.test",
+];
+const spec = (change: (spec: HostSpec) => void = () => {}) =>
+  sampleSpec((s) => {
+    s.access.from = [`${WORLD.adminAddress}/32`];
+    s.grants.egress = NAMES.map((name) => ({ principal: "agent/ops", name }));
+    change(s);
+  });
+const firewall = (s: HostSpec) => renderFirewall(s, hostPrincipals(s), [WORLD.dns]);
+const haproxy = (s: HostSpec) => renderHaproxy(hostPrincipals(s), [WORLD.dns]);
+const HOSTS = renderHosts(NAMES);
+const PORTS = [
+  22,
+  GATEWAY_PORT,
+  principalPort(OPS),
+  principalPort(WEB_HOOK),
+  principalPort(principalUid("model/demo")),
+];
+
+const missing = missingForEgressWorld();
+if (missing !== undefined) console.log(`not run: egress tests: ${missing}`);
+
+describe.skipIf(missing !== undefined)("egress by nft and HAProxy, in network namespaces", () => {
+  let world: EgressWorld;
+  beforeAll(async () => {
+    world = await EgressWorld.start(PORTS);
+  });
+  afterAll(() => world?.close());
+
+  const curl = (uid: number, ...args: string[]) =>
+    world.run(uid, ["curl", "--silent", "--insecure", "--noproxy", "*", "--max-time", "4", ...args], HOSTS);
+  /** A TLS request for a name, sent to an address of the caller's choice. */
+  const tls = (uid: number, name: string, address: string) =>
+    curl(uid, "--resolve", `${name}:443:${address.includes(":") ? `[${address}]` : address}`, `https://${name}/`);
+  const tcp = (uid: number, address: string, port: number) =>
+    curl(uid, `http://${address.includes(":") ? `[${address}]` : address}:${port}/`);
+  const udp = (uid: number, address: string, port: number) =>
+    world.run(uid, [process.execPath, "-e", UDP, address, String(port)]);
+  /** Every verdict the proxy's log has on a server name, once. */
+  const verdicts = async (sni: string) => {
+    const lines = await world.logged(` sni=${sni} `);
+    return [...new Set(lines.map((line) => /verdict=(\S+)/.exec(line)?.[1]))];
+  };
+
+  /** What an agent may not do, each by a way that works as long as no rule is loaded. */
+  const attacks = (uid: number): Record<string, () => { status: number; stdout: string }> => ({
+    "TCP 443 to a public address, another name": () => tls(uid, "unlisted.test", WORLD.public4),
+    "TCP 443 to a public address, no name": () => curl(uid, `https://${WORLD.public4}/`),
+    "TCP 443 by IPv6, another name": () => tls(uid, "unlisted.test", WORLD.public6),
+    "TCP 443, a subdomain of a granted name": () => tls(uid, "sub.news.test", WORLD.public4),
+    "TCP 443 to the metadata address": () => tls(uid, "unlisted.test", WORLD.metadata4),
+    "TCP 80": () => tcp(uid, WORLD.public4, 80),
+    "TCP 80 by IPv6": () => tcp(uid, WORLD.public6, 80),
+    "TCP 22": () => tcp(uid, WORLD.public4, 22),
+    "TCP 80 at a private address": () => tcp(uid, WORLD.private4, 80),
+    "metadata by IPv4": () => tcp(uid, WORLD.metadata4, 80),
+    "metadata by IPv6": () => tcp(uid, WORLD.metadata6, 80),
+    "UDP 443": () => udp(uid, WORLD.public4, 443),
+    "UDP 443 by IPv6": () => udp(uid, WORLD.public6, 443),
+    "DNS at the upstream resolver": () => udp(uid, WORLD.dns, 53),
+    "sshd on loopback": () => tcp(uid, "127.0.0.1", 22),
+    "sshd on loopback by IPv6": () => tcp(uid, "::1", 22),
+    "sshd by the host's own address": () => tcp(uid, WORLD.hostAddress, 22),
+    "another agent's port": () => tcp(uid, "127.0.0.1", principalPort(uid === OPS ? WEB_HOOK : OPS)),
+    "the demo model without the gateway": () => tcp(uid, "127.0.0.1", principalPort(principalUid("model/demo"))),
+  });
+
+  it("control: without rules, every attack works", () => {
+    for (const [name, attempt] of Object.entries(attacks(OPS))) expect(attempt(), name).toMatchObject({ status: 0 });
+    expect(tls(OPS, "rebind.test", WORLD.private4).stdout).toContain("served by 10.20.30.40");
+  });
+
+  describe("with the release's rules", () => {
+    beforeAll(async () => {
+      world.loadFirewall(firewall(spec()));
+      await world.loadHaproxy(haproxy(spec()));
+    });
+
+    it("a granted name works, by its own /etc/hosts and towards a forged address", async () => {
+      expect(curl(OPS, "https://news.test/").stdout).toBe(`served by ${WORLD.public4} as news.test`);
+      expect(await verdicts("news.test")).toEqual(["allowed"]);
+      expect(tls(OPS, "news.test", WORLD.private4).stdout).toBe(`served by ${WORLD.public4} as news.test`);
+      expect(tls(OPS, "NEWS.test", "192.0.2.1").status).toBe(0);
+      expect(tls(OPS, "news.test", WORLD.private6).stdout, "dialled by IPv6").toContain("as news.test");
+    });
+
+    it("a granted name that has only an IPv6 address is reached there", () => {
+      expect(curl(OPS, "https://six.test/").stdout).toBe(`served by ${WORLD.public6} as six.test`);
+    });
+
+    it("a granted name that leads to no public address is refused, whatever it was dialled as", async () => {
+      for (const name of [
+        "rebind.test",
+        "private.test",
+        "metadata.test",
+        "six-private.test",
+        "mapped.test",
+        "nat64.test",
+      ]) {
+        expect(tls(OPS, name, WORLD.public4).status, name).not.toBe(0);
+        expect(await verdicts(name), name).toEqual(["private-address"]);
+      }
+      expect(tls(OPS, "gone.test", WORLD.public4).status).not.toBe(0);
+      expect(await verdicts("gone.test")).toEqual(["unresolved"]);
+    });
+
+    it.each([
+      ["agent with names", OPS],
+      ["agent without names", WEB_HOOK],
+    ])("%s: every attack is refused at once", async (_, uid) => {
+      for (const [name, attempt] of Object.entries(attacks(uid))) {
+        const { status } = attempt();
+        expect(status, name).not.toBe(0);
+        expect(status, `${name}: refused, not met with silence`).not.toBe(SILENCE);
+      }
+      expect(await verdicts("unlisted.test")).toEqual(["unlisted"]);
+      expect(await verdicts("sub.news.test")).toEqual(["unlisted"]);
+    });
+
+    it("a name granted to one principal is no other's", () => {
+      expect(tls(GATEWAY, "api.provider.test", WORLD.public4).stdout).toContain("as api.provider.test");
+      expect(tls(OPS, "api.provider.test", WORLD.public4).status).not.toBe(0);
+      expect(tls(GATEWAY, "news.test", WORLD.public4).status).not.toBe(0);
+      expect(tls(WEB_HOOK, "news.test", WORLD.public4).status).not.toBe(0);
+      expect(tls(OPS, "api.provider.test", "127.0.0.1").status, "at an address of the host").not.toBe(0);
+      const frontend = ["--connect-to", `api.provider.test:443:127.0.0.1:${GATEWAY}`, "https://api.provider.test/"];
+      expect(curl(OPS, ...frontend).status, "at the gateway's own frontend").not.toBe(0);
+      expect(curl(GATEWAY, ...frontend).status, "control: the gateway at its frontend").toBe(0);
+    });
+
+    it("what is not TLS is refused without waiting, and a ClientHello in pieces is admitted", () => {
+      const { status } = tcp(OPS, WORLD.public4, 443);
+      expect(status).not.toBe(0);
+      expect(status).not.toBe(SILENCE);
+      expect(world.run(OPS, [process.execPath, "-e", PIECES, "192.0.2.1"]).stdout).toContain("as news.test");
+    });
+
+    it("a server name cannot forge a line of the log", async () => {
+      world.run(OPS, [process.execPath, "-e", FORGED, "192.0.2.1"]);
+      expect(await world.logged("sni=x%0Aforged")).toHaveLength(1);
+      expect(world.log.filter((line) => line.startsWith("forged"))).toEqual([]);
+    });
+
+    it("loopback ports are the owner's, those it granted, and root's", () => {
+      const reach = (port: number) =>
+        [0, OPS, WEB_HOOK, GATEWAY, EGRESS, STRANGER, NOBODY].filter((uid) => tcp(uid, "127.0.0.1", port).status === 0);
+      expect(reach(GATEWAY_PORT)).toEqual([0, OPS, WEB_HOOK, GATEWAY]);
+      expect(reach(principalPort(OPS))).toEqual([0, OPS]);
+      expect(reach(principalPort(principalUid("model/demo")))).toEqual([0, GATEWAY]);
+      expect(reach(22)).toEqual([0, NOBODY]);
+    });
+
+    it("a uid of the range that the release does not know reaches nothing; other users are left alone, but for metadata", () => {
+      for (const [name, attempt] of Object.entries(attacks(STRANGER))) expect(attempt().status, name).not.toBe(0);
+      expect(tcp(NOBODY, WORLD.public4, 80).status).toBe(0);
+      expect(tls(NOBODY, "unlisted.test", WORLD.public4).status).toBe(0);
+      expect(tcp(NOBODY, WORLD.metadata4, 80).status).not.toBe(0);
+      expect(tcp(NOBODY, WORLD.metadata6, 80).status).not.toBe(0);
+      expect(tcp(0, WORLD.metadata4, 80).status).toBe(0);
+    });
+
+    it("the egress proxy itself reaches public 443 and its resolver, nothing else", () => {
+      expect(tls(EGRESS, "unlisted.test", WORLD.public4).status).toBe(0);
+      expect(udp(EGRESS, WORLD.dns, 53).status).toBe(0);
+      expect(udp(EGRESS, WORLD.public4, 443).status).not.toBe(0);
+      expect(tcp(EGRESS, WORLD.public4, 80).status).not.toBe(0);
+      for (const address of [WORLD.private4, WORLD.metadata4, WORLD.private6, WORLD.metadata6])
+        expect(tls(EGRESS, "unlisted.test", address).status, address).not.toBe(0);
+    });
+
+    it("sshd is reached from the admins' networks alone", () => {
+      const from = (source: string) =>
+        world.outside(["curl", "-s", "--interface", source, "--max-time", "1", `http://${WORLD.hostAddress}:22/`]);
+      expect(from(WORLD.adminAddress).status).toBe(0);
+      expect(from(WORLD.strangerAddress).status).toBe(SILENCE);
+    });
+
+    it("refusals are counted, for probes to read", () => {
+      const counted = () => {
+        const chain = world.run(0, ["nft", "list", "chain", "inet", "bailiwick", "agent_ops"]).stdout;
+        return Number(/counter packets (\d+)/.exec(chain)?.[1]);
+      };
+      const before = counted();
+      tcp(OPS, WORLD.public4, 80);
+      expect(counted()).toBe(before + 1);
+    });
+
+    it("a grant that is taken back ends at once, also within a connection that stands", async () => {
+      const less = spec((s) => {
+        s.grants.invoke = s.grants.invoke.filter(({ agent }) => agent !== "ops");
+        s.grants.egress = [{ principal: "agent/ops", name: "late.test" }];
+      });
+      const connection = world.background(OPS, [process.execPath, "-e", HOLD, String(GATEWAY_PORT)]);
+      await connection.says("open");
+      world.loadFirewall(firewall(less));
+      await world.loadHaproxy(haproxy(less));
+      connection.write("again\n");
+      await connection.says("cut");
+      expect(tcp(OPS, "127.0.0.1", GATEWAY_PORT).status).not.toBe(0);
+      expect(tls(OPS, "news.test", WORLD.public4).status).not.toBe(0);
+      expect(tls(OPS, "late.test", WORLD.public4).stdout).toContain("as late.test");
+    });
+  });
+});
+
+const UDP = `
+const [, address, port] = process.argv;
+const socket = require("dgram").createSocket(address.includes(":") ? "udp6" : "udp4");
+setTimeout(() => process.exit(28), 3000);
+socket.on("error", () => process.exit(2)).on("message", () => process.exit(0));
+const question = Buffer.from("000101000001000000000000046e6577730474657374000001 0001".replaceAll(" ", ""), "hex");
+socket.connect(Number(port), address, () => socket.send(question));
+`;
+
+// a TLS client whose first flight leaves in two pieces, with a pause between them
+const PIECES = `
+const net = require("net"), tls = require("tls"), { Duplex } = require("stream");
+const socket = net.connect(443, process.argv[1]);
+let first = true;
+const pieces = new Duplex({
+  read() {},
+  write(chunk, _, done) {
+    if (!first) return socket.write(chunk, done);
+    first = false;
+    socket.setNoDelay(true);
+    socket.write(chunk.subarray(0, 40));
+    setTimeout(() => socket.write(chunk.subarray(40), done), 300);
+  },
+});
+socket.on("data", (data) => pieces.push(data)).on("end", () => pieces.push(null)).on("error", () => process.exit(1));
+const client = tls.connect({ socket: pieces, servername: "news.test", rejectUnauthorized: false });
+client.on("secureConnect", () => client.write("GET / HTTP/1.1\\r\\n\\r\\n"));
+client.on("data", (data) => { console.log(String(data)); process.exit(0); }).on("error", () => process.exit(1));
+setTimeout(() => process.exit(3), 4000);
+`;
+
+// openssl refuses such a name, so the ClientHello is written by hand around it
+const FORGED = `
+const u16 = (n) => Buffer.from([n >> 8, n & 255]);
+const sized = (bytes) => Buffer.concat([u16(bytes.length), bytes]);
+const name = Buffer.from("x\\nforged principal=gateway verdict=allowed");
+const sni = Buffer.concat([u16(0), sized(sized(Buffer.concat([Buffer.from([0]), sized(name)])))]);
+const body = Buffer.concat([u16(0x303), Buffer.alloc(32), Buffer.from([0]), sized(u16(0x1301)), Buffer.from([1, 0]), sized(sni)]);
+const hello = Buffer.concat([Buffer.from([1, 0]), sized(body)]);
+const socket = require("net").connect(443, process.argv[1], () => socket.write(Buffer.concat([Buffer.from([22, 3, 1]), sized(hello)])));
+socket.on("close", () => process.exit(0)).on("error", () => {});
+setTimeout(() => process.exit(3), 3000);
+`;
+
+const HOLD = `
+const socket = require("net").connect(Number(process.argv[1]), "127.0.0.1", () => socket.write("hello"));
+socket.once("data", () => console.log("open"));
+socket.on("error", () => console.log("cut"));
+process.stdin.on("data", () => socket.write("more"));
+setTimeout(() => process.exit(3), 8000);
+`;

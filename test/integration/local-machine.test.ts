@@ -1,0 +1,282 @@
+import { randomUUID } from "node:crypto";
+import { createSocket } from "node:dgram";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BASELINE_PACKAGES } from "../../cloud-init/baseline.ts";
+import { ensureImage } from "../../runtime/local/image.ts";
+import {
+  bootMachine,
+  destroyMachine,
+  listMachines,
+  type MachinePlan,
+  machineStatus,
+  type RunningMachine,
+  rebootMachine,
+  startMachine,
+  stopMachine,
+} from "../../runtime/local/machine.ts";
+import { checkPrerequisites } from "../../runtime/local/prerequisites.ts";
+import { namesOf } from "../../runtime/local/slot.ts";
+import { Guest, inAnotherProcess, tracesOf } from "../runtime/local/guest.ts";
+
+const lacking = (await checkPrerequisites()).filter(({ ok }) => !ok);
+for (const { id, found, fix } of lacking) console.log(`not run: local machines need ${id} (${found}); ${fix}`);
+
+describe.skipIf(lacking.length > 0)("a local machine", () => {
+  const slot = randomUUID();
+  const other = randomUUID();
+  const saved = process.env.BAILIWICK_STATE;
+  const work = mkdtempSync(join(tmpdir(), "local-machine-"));
+  process.env.BAILIWICK_STATE = join(work, "state");
+  const names = namesOf(slot);
+  const steps: string[] = [];
+  let guest: Guest;
+  let plan: MachinePlan;
+  let running: RunningMachine;
+  const inGuest = (command: string) => guest.ssh(running.port, command);
+
+  beforeAll(async () => {
+    const image = await ensureImage({ os: "debian-13", packages: BASELINE_PACKAGES, progress: console.log });
+    guest = new Guest(work);
+    const { userData } = guest;
+    const progress = (line: string) => steps.push(line);
+    const sizes = { rootGiB: 4, dataGiB: 1 };
+    plan = { slot, instance: randomUUID(), host: "local", engine: "nspawn", image, ...sizes, userData, progress };
+  });
+  afterAll(async () => {
+    await destroyMachine(slot);
+    await destroyMachine(other);
+    if (saved === undefined) delete process.env.BAILIWICK_STATE;
+    else process.env.BAILIWICK_STATE = saved;
+    rmSync(work, { recursive: true, force: true });
+  });
+
+  const boot = async (change: Partial<MachinePlan> = {}) => {
+    plan = { ...plan, ...change };
+    running = await bootMachine(plan);
+  };
+
+  it("goes on running after the process that booted it, which it keeps waiting in no way", async () => {
+    const json = JSON.stringify({ ...plan, progress: undefined });
+    const code = `console.log("done", JSON.stringify(await local.bootMachine({ ...${json}, progress: () => {} })))`;
+    const child = await inAnotherProcess(code);
+    expect(child.text).toContain("done");
+    expect(child.status).toBe(0);
+    expect(child.closedMs - child.exitedMs).toBeLessThan(500);
+    expect(child.exitedMs).toBeLessThan(60_000);
+    const status = await machineStatus(slot);
+    expect(status).toMatchObject({
+      state: "running",
+      slot,
+      instance: plan.instance,
+      host: "local",
+      address: "127.0.0.1",
+    });
+    running = status as RunningMachine;
+    expect(child.text).toContain(JSON.stringify(running));
+  });
+
+  it("is found again by any process, with the same answer", async () => {
+    const { text } = await inAnotherProcess(`console.log(JSON.stringify(await local.machineStatus("${slot}")))`);
+    expect(JSON.parse(text)).toEqual(running);
+    expect(await listMachines()).toEqual([running]);
+  });
+
+  it("was set up by cloud-init under its own instance id and host name, and nothing in it failed", async () => {
+    expect(inGuest("cloud-init status --wait")).toMatch(/status: done$/);
+    expect(inGuest("systemctl is-system-running --wait")).toBe("running");
+    expect(inGuest("sudo cloud-init query instance_id")).toBe(plan.instance);
+    expect(inGuest("hostname")).toBe("local");
+    expect(Number(inGuest("df --output=size -BM / | tail -1 | tr -d M"))).toBeGreaterThan(3500);
+    expect(inGuest("ls /etc/ssh/*.pub")).toBe("/etc/ssh/ssh_host_ed25519_key.pub");
+  });
+
+  it("is left alone when the same instance is booted again", async () => {
+    const before = running;
+    await boot();
+    expect(running).toEqual(before);
+  });
+
+  it("was given nothing of the environment of whoever booted it, and its seed is nowhere but in its root disk", () => {
+    const pids = tracesOf(slot).flatMap((row) => /^process (\d+)/.exec(row)?.[1] ?? []);
+    expect(pids.length).toBeGreaterThan(3);
+    const environments = pids.map((pid) => readIfThere(`/proc/${pid}/environ`));
+    expect(environments.join("")).toContain("container=systemd-nspawn");
+    expect(environments.join("")).not.toContain("canary-in-the-environment");
+    const files = readdirSync(names.directory).filter((name) => !name.endsWith(".img") && name !== "root");
+    expect(files).toContain("console.log");
+    for (const name of files) expect(readFileSync(join(names.directory, name), "utf8")).not.toContain("PRIVATE KEY");
+  });
+
+  it("cannot reach a service on the operator's loopback, by its own loopback or by its gateway", async () => {
+    const server = createServer((socket) => socket.end("reached"));
+    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
+    const { port } = server.address() as { port: number };
+    const ask = (address: string) =>
+      inGuest(`timeout 3 bash -c 'exec 3<>/dev/tcp/${address}/${port} && cat <&3' 2>/dev/null || echo refused`);
+    try {
+      expect([ask("127.0.0.1"), ask("10.77.0.1"), ask("10.77.0.2")]).toEqual(["refused", "refused", "refused"]);
+    } finally {
+      server.close();
+    }
+  });
+
+  it("has a resolver that the operator's own answers through", async (context) => {
+    const upstream = /^nameserver\s+(\S+)/m.exec(readFileSync("/etc/resolv.conf", "utf8"))?.[1];
+    if (upstream === undefined || !(await answersDns(upstream))) {
+      console.log(`not run: this machine's own resolver (${upstream ?? "none"}) does not answer`);
+      context.skip();
+    }
+    expect(inGuest("cat /etc/resolv.conf")).toBe("nameserver 10.77.0.1");
+    const query = `import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.sendto(bytes.fromhex("${DNS_QUERY.toString("hex")}"), ("10.77.0.1", 53)); print(s.recv(512)[:2].hex())`;
+    expect(inGuest(`python3 -c '${query}'`)).toBe(DNS_QUERY.subarray(0, 2).toString("hex"));
+  });
+
+  it("comes back from a reboot on the same port, without the firewall of the boot before", async () => {
+    const bootId = inGuest("cat /proc/sys/kernel/random/boot_id");
+    inGuest("sudo nft add table inet leftover");
+    const before = running;
+    running = await rebootMachine(slot);
+    expect(running).toMatchObject({ ...before, pid: expect.any(Number), since: expect.any(String) });
+    expect(running.pid).not.toBe(before.pid);
+    expect(inGuest("cat /proc/sys/kernel/random/boot_id")).not.toBe(bootId);
+    expect(inGuest("sudo nft list tables")).not.toContain("leftover");
+  });
+
+  it("reboots when it is asked to from inside", async () => {
+    const before = running.pid;
+    inGuest("sudo systemd-run --on-active=0 systemctl reboot");
+    await expect.poll(() => machineStatus(slot), { timeout: 20_000 }).not.toMatchObject({ pid: before });
+    running = await startMachine(slot);
+    expect(inGuest("hostname")).toBe("local");
+  });
+
+  it("powers off in order, keeps its port while it stands still, and starts again", async () => {
+    inGuest("sudo systemd-run -q --unit=farewell -p ExecStop='/usr/bin/touch /var/tmp/farewell' sleep infinity");
+    await stopMachine(slot);
+    const { pid: _, since: __, ...known } = running;
+    expect(await machineStatus(slot)).toEqual({ ...known, state: "stopped" });
+    expect(tracesOf(slot)).toEqual([names.directory]);
+    const { port } = running;
+    running = await startMachine(slot);
+    expect(running.port).toBe(port);
+    expect(inGuest("ls /var/tmp/farewell")).toBe("/var/tmp/farewell");
+  });
+
+  it("takes another port, and says so, when its own was taken meanwhile", async () => {
+    await stopMachine(slot);
+    const { port } = running;
+    const squatter = createServer((socket) => socket.end("SSH-2.0-another\r\n"));
+    await new Promise<void>((done) => squatter.listen(port, "127.0.0.1", done));
+    try {
+      const said: string[] = [];
+      running = await startMachine(slot, { progress: (line) => said.push(line) });
+      expect(running.port).not.toBe(port);
+      expect(said.join("\n")).toContain(`port ${port} is taken`);
+      expect(inGuest("hostname")).toBe("local");
+    } finally {
+      squatter.close();
+    }
+  });
+
+  it("gets its uplink back when pasta was killed", async () => {
+    process.kill(Number(readFileSync(names.pastaPid, "utf8")), "SIGKILL");
+    const { pid, port } = running;
+    running = await startMachine(slot);
+    expect(running).toMatchObject({ pid, port });
+    expect(inGuest("hostname")).toBe("local");
+  });
+
+  it("gets a new root disk with another instance id, and finds its data volume", async () => {
+    const device = "/dev/disk/by-id/bailiwick-data";
+    inGuest(
+      `sudo mkfs.xfs -q ${device} && sudo mount ${device} /mnt && echo kept | sudo tee /mnt/mark && sudo touch /old`,
+    );
+    await boot({ instance: randomUUID() });
+    expect(inGuest("sudo cloud-init query instance_id")).toBe(plan.instance);
+    expect(inGuest("ls /")).not.toContain("old");
+    expect(inGuest(`sudo mount ${device} /mnt && cat /mnt/mark`)).toBe("kept");
+  });
+
+  it("can be made twice at once in two slots", async () => {
+    const [mine, theirs] = await Promise.all([
+      bootMachine({ ...plan, instance: randomUUID() }),
+      bootMachine({ ...plan, slot: other, instance: randomUUID() }),
+    ]);
+    expect(theirs.port).not.toBe(mine.port);
+    expect(guest.ssh(mine.port, "cat /etc/machine-id")).not.toBe(guest.ssh(theirs.port, "cat /etc/machine-id"));
+    await destroyMachine(other);
+    expect(tracesOf(other)).toEqual([]);
+    running = mine;
+    expect(inGuest("hostname")).toBe("local");
+  });
+
+  it("leaves nothing but its data volume when it is destroyed with that kept, also after a kill of nspawn", async () => {
+    process.kill(running.pid ?? 0, "SIGKILL");
+    await expect.poll(() => machineStatus(slot)).not.toHaveProperty("pid");
+    expect(await machineStatus(slot)).toMatchObject({ state: "running" }); // the guest lives on
+    await destroyMachine(slot, { keepData: true });
+    expect(tracesOf(slot)).toEqual([names.directory]);
+    expect(readdirSync(names.directory)).toEqual(["data.img"]);
+    expect(await machineStatus(slot)).toEqual({ state: "absent", slot, dataVolume: true });
+
+    await boot({ instance: randomUUID() });
+    expect(inGuest("sudo mount /dev/disk/by-id/bailiwick-data /mnt && cat /mnt/mark")).toBe("kept");
+  });
+
+  it("leaves nothing at all when it is destroyed, also twice, and when it never was", async () => {
+    await destroyMachine(slot);
+    expect(tracesOf(slot)).toEqual([]);
+    await destroyMachine(slot);
+    await destroyMachine(randomUUID());
+    expect(await machineStatus(slot)).toEqual({ state: "absent", slot, dataVolume: false });
+  });
+
+  it.each([
+    ["its image is none", { image: { digest: "0", path: "/dev/null" } }, /prepare-root\.sh ended with/],
+    [
+      "it powers off at once",
+      { userData: "#cloud-config\nbootcmd: [[poweroff, -f]]\n" },
+      /ended before its SSH.*Reached target/s,
+    ],
+    ["its time is up", { bootSeconds: 1 }, /no SSH server answered within 1 s; its console said last:\n.+/s],
+  ])("that does not come up because %s is stopped, and nothing of it runs or is held", async (_, change, message) => {
+    const failing = bootMachine({ ...plan, instance: randomUUID(), ...change });
+    await expect(failing).rejects.toThrow(message);
+    expect(tracesOf(slot)).toEqual([names.directory]);
+    expect(await machineStatus(slot)).toMatchObject({ state: "absent" });
+    expect(readdirSync(names.directory)).not.toContain("root.img");
+    await destroyMachine(slot);
+    expect(tracesOf(slot)).toEqual([]);
+  });
+});
+
+/** A question for the address of `bailiwick.invalid`: any answer, also that there is none, is an answer. */
+const DNS_QUERY = Buffer.from("b41101000001000000000000096261696c697769636b07696e76616c69640000010001", "hex");
+
+/** A process of the guest may have ended since it was listed. */
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+function answersDns(resolver: string): Promise<boolean> {
+  return new Promise((done) => {
+    const socket = createSocket(resolver.includes(":") ? "udp6" : "udp4");
+    const end = (answer: boolean) => {
+      clearTimeout(timer);
+      socket.close();
+      done(answer);
+    };
+    const timer = setTimeout(() => end(false), 5000);
+    socket.on("message", () => end(true));
+    socket.on("error", () => end(false));
+    socket.send(DNS_QUERY, 53, resolver);
+  });
+}

@@ -1,0 +1,79 @@
+import { createServer, type Server } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { isFree, MACHINE_PORTS, portCandidates } from "../../../runtime/local/port.ts";
+import { listensOn } from "../../../runtime/local/processes.ts";
+import { namesOf } from "../../../runtime/local/slot.ts";
+import { sshAnswers, waitForSsh } from "../../../runtime/local/ssh-banner.ts";
+import { pastaArguments } from "../../../runtime/local/uplink.ts";
+
+if (process.platform !== "linux") console.log("not run: whose port it is, is read from Linux's /proc");
+
+let server: Server | undefined;
+afterEach(() => new Promise<void>((done) => (server ? server.close(() => done()) : done())));
+
+function serve(greeting: string): Promise<number> {
+  return new Promise((resolve) => {
+    server = createServer((socket) => {
+      socket.on("error", () => undefined);
+      if (greeting !== "") socket.end(greeting);
+    });
+    server.listen(0, "127.0.0.1", () => {
+      const address = server?.address();
+      resolve(typeof address === "object" && address !== null ? address.port : 0);
+    });
+  });
+}
+
+describe("ports", () => {
+  it("begin with the one the machine had, then go round all of them once, from a place of the slot's own", () => {
+    const all = [...portCandidates("0a1b2c3d-0000", 25000)];
+    expect(all[0]).toBe(25000);
+    expect(new Set(all).size).toBe(all.length);
+    expect(all.length).toBe(MACHINE_PORTS.last - MACHINE_PORTS.first + 1);
+    expect(Math.min(...all)).toBe(MACHINE_PORTS.first);
+    expect(portCandidates("0a1b2c3d-0000").next().value).not.toBe(portCandidates("0a1b2c3e-0000").next().value);
+    expect(portCandidates("ffffffff-0000").next().value).toBe(portCandidates("ffffffff-1111").next().value);
+  });
+
+  it("are free only when nobody listens there", async () => {
+    const port = await serve("");
+    expect(await isFree(port)).toBe(false);
+    await new Promise<void>((done) => server?.close(() => done()));
+    server = undefined;
+    expect(await isFree(port)).toBe(true);
+  });
+
+  it.skipIf(process.platform !== "linux")("are told from another process's", async () => {
+    const port = await serve("");
+    expect(listensOn(process.pid, port)).toBe(true);
+    expect(listensOn(process.ppid, port)).toBe(false);
+    expect(listensOn(process.pid, port === 21000 ? 21001 : 21000)).toBe(false);
+  });
+});
+
+describe("the wait for SSH", () => {
+  it("takes an SSH server's line, and nothing else that is said", async () => {
+    expect(await sshAnswers(await serve("SSH-2.0-x\r\n"), 1000)).toBe(true);
+    expect(await sshAnswers(await serve("HTTP/1.1 400\r\n"), 1000)).toBe(false);
+  });
+
+  it("does not take a port that accepts and is silent, and ends in time", async () => {
+    const port = await serve("");
+    const start = Date.now();
+    expect(await waitForSsh(port, start + 300, () => true)).toBe(false);
+    expect(Date.now() - start).toBeLessThan(1500);
+  });
+
+  it("ends at once when the machine is gone", async () => {
+    expect(await waitForSsh(1, Date.now() + 60_000, () => false)).toBe(false);
+  });
+});
+
+describe("pasta", () => {
+  it("is told to forward one port of loopback inwards, and nothing outwards to the operator's loopback", () => {
+    const text = pastaArguments(namesOf("0a1b2c3d-0000"), 22001).join(" ");
+    expect(text).toContain("-t 127.0.0.1/22001:22 -u none -T none -U none");
+    expect(text).toContain("--no-map-gw");
+    expect(text).toContain("--netns /run/netns/bw-0a1b2c3d");
+  });
+});

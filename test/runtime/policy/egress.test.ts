@@ -1,0 +1,91 @@
+import { describe, expect, it } from "vitest";
+import { renderFirewall } from "../../../runtime/policy/egress/firewall.ts";
+import { renderHaproxy } from "../../../runtime/policy/egress/haproxy.ts";
+import { renderHosts } from "../../../runtime/policy/egress/hosts.ts";
+import { egressNames } from "../../../runtime/policy/egress/names.ts";
+import { hostPrincipals } from "../../../runtime/policy/egress/principals.ts";
+import type { HostSpec } from "../../../runtime/spec/host-spec.ts";
+import { sampleSpec } from "../release/render/sample.ts";
+
+const firewall = (change?: (spec: HostSpec) => void, resolvers = ["198.51.100.53"]) => {
+  const spec = sampleSpec(change);
+  return renderFirewall(spec, hostPrincipals(spec), resolvers);
+};
+/** Lines of one chain, but for its braces. */
+const chain = (text: string, name: string) =>
+  new RegExp(`^ {2}chain ${name} \\{\\n([\\s\\S]*?)^ {2}\\}`, "m")
+    .exec(text)?.[1]
+    ?.trimEnd()
+    .split("\n")
+    .map((l) => l.trim());
+
+describe("names", () => {
+  it("of the gateway: the hosts of providers that may be called, and what it was granted", () => {
+    expect(egressNames(sampleSpec(), "gateway")).toEqual(["api.provider.test", "status.provider.test"]);
+  });
+
+  it("stand exactly in a principal's hosts, all at one address that is never reached", () => {
+    expect(renderHosts(["a.test", "b.test"]).trim().split("\n").slice(2)).toEqual([
+      "192.0.2.1 a.test",
+      "192.0.2.1 b.test",
+    ]);
+    expect(() => renderHosts(["a.test\n127.0.0.1 b.test"])).toThrow("hostsName received");
+  });
+});
+
+describe("the firewall", () => {
+  it("lets an agent reach the gateway only if it may call a model", () => {
+    expect(chain(firewall(), "agent_web_hook")).toContain("ip daddr 127.0.0.1 tcp dport { 4000, 15167 } accept");
+    const without = firewall((spec) => {
+      spec.grants.invoke = spec.grants.invoke.filter(({ agent }) => agent !== "web-hook");
+    });
+    expect(chain(without, "agent_web_hook")?.[0]).toBe("ip daddr 127.0.0.1 tcp dport { 15167 } accept");
+  });
+
+  it("ends every principal's chain in a counted refusal", () => {
+    for (const name of ["egress_proxy", "model_demo", "model_gateway", "agent_ops", "agent_web_hook"])
+      expect(chain(firewall(), name)?.at(-1), name).toBe("counter jump refuse");
+  });
+
+  it("gives the resolvers to the egress proxy alone, before what is not public", () => {
+    const text = firewall(undefined, ["10.0.0.2", "fd00::53", "fe80::1%eth0"]);
+    const lines = chain(text, "egress_proxy") ?? [];
+    expect(lines[0]).toBe("ip daddr 10.0.0.2 meta l4proto { tcp, udp } th dport 53 accept");
+    expect(lines[1]).toBe("ip6 daddr fd00::53 meta l4proto { tcp, udp } th dport 53 accept");
+    expect(text.match(/th dport 53/g)).toHaveLength(2);
+  });
+
+  it("admits sshd from the spec's networks, each family in its own set", () => {
+    expect(firewall()).toContain("elements = { 203.0.113.0/24, 203.0.113.7/32 }");
+    expect(firewall()).toContain("elements = { 2001:db8:7::/48 }");
+    const v6 = firewall((spec) => {
+      spec.access.from = ["2001:db8::/32"];
+    });
+    expect(v6.match(/elements =/g)).toHaveLength(1);
+  });
+
+  it("redirects only those that have a name to reach", () => {
+    expect(
+      chain(firewall(), "to_egress")
+        ?.filter((line) => line.includes("redirect"))
+        .map((l) => l.split(" ")[2]),
+    ).toEqual(["20001", "20001", "26167", "26167"]);
+  });
+});
+
+describe("the egress proxy's configuration", () => {
+  it("has one frontend per principal with names, each with its own names alone", () => {
+    const text = renderHaproxy(hostPrincipals(sampleSpec()), ["198.51.100.53"]);
+    const [, gateway = "", ops = ""] = text.split(/^frontend /m);
+    expect(gateway).toMatch(/^model_gateway\n/);
+    expect(ops).toMatch(/^agent_ops\n/);
+    expect(ops).toContain("-m str news.test\n");
+    expect(gateway).not.toContain("news.test");
+    expect(ops).not.toContain("api.provider.test");
+  });
+
+  it("writes IPv6 resolvers so that their port is not taken for a part of the address", () => {
+    const text = renderHaproxy(hostPrincipals(sampleSpec()), ["2001:db8::53", "198.51.100.53"]);
+    expect(text).toContain("nameserver dns1 198.51.100.53:53\n  nameserver dns2 [2001:db8::53]:53\n");
+  });
+});

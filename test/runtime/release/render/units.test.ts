@@ -1,0 +1,122 @@
+import { describe, expect, it } from "vitest";
+import { renderRelease } from "../../../../runtime/release/render/release.ts";
+import type { HostSpec } from "../../../../runtime/spec/host-spec.ts";
+import { principalPort, principalUid } from "../../../../runtime/spec/names.ts";
+import { sampleInput, sampleSpec } from "./sample.ts";
+
+const files = (change?: (spec: HostSpec) => void) =>
+  new Map(renderRelease(sampleInput(sampleSpec(change))).files.map(({ path, content }) => [path, content]));
+const base = files();
+const unit = (name: string, of = base) => of.get(`units/bailiwick-${name}.service`) ?? "";
+const sandbox = (name: string, of = base) => of.get(`units/bailiwick-${name}.service.d/50-sandbox.conf`) ?? "";
+const UNITS = ["egress", "gateway", "model-demo", "agent-ops", "agent-web-hook"];
+
+describe("every unit", () => {
+  it.each(UNITS)("%s: no firewall, no principal", (name) => {
+    expect(unit(name)).toContain("\nBindsTo=bailiwick-firewall.service\nAfter=bailiwick-firewall.service\n");
+    expect(unit(name)).toMatch(/\nX-Bailiwick-Config=[0-9a-f]{64}\n[\s\S]*\n\[Service\]/);
+  });
+
+  it.each(UNITS)("%s: its probes have its sandbox and nothing of its secrets", (name) => {
+    expect(base.get(`units/bailiwick-${name}-probe@.service.d/50-sandbox.conf`)).toBe(sandbox(name));
+    const probe = base.get(`units/bailiwick-${name}-probe@.service`) ?? "";
+    expect(probe).toContain("BindsTo=bailiwick-firewall.service");
+    expect(probe).not.toContain("LoadCredential");
+    const ids = (text: string, key: string) =>
+      [...text.matchAll(new RegExp(`^${key}=([^:]+):`, "gm"))].map((m) => m[1]);
+    expect(ids(probe, "SetCredential")).toEqual(ids(unit(name), "LoadCredentialEncrypted"));
+  });
+
+  it.each(UNITS)("%s: a probe's end takes nothing of the unit's with it", (name) => {
+    expect(sandbox(name)).not.toMatch(/^(RuntimeDirectory|StateDirectory|ExecStart|Type)=/m);
+  });
+
+  it.each(UNITS)("%s: sees of the disk what it was given", (name) => {
+    for (const hidden of ["/opt:ro", "/run:ro", "/var/lib/bailiwick:ro", "/etc/bailiwick:ro"])
+      expect(sandbox(name)).toMatch(new RegExp(`^TemporaryFileSystem=.* ${hidden}( |$)`, "m"));
+    expect(sandbox(name)).not.toContain("/etc/bailiwick/credentials");
+    expect(sandbox(name)).toContain("\nCapabilityBoundingSet=\n");
+    expect(sandbox(name)).toContain("\nSocketBindDeny=any\n");
+  });
+});
+
+describe("an OpenClaw agent", () => {
+  it("has its configuration, its workspaces and its runtime, and none of another agent's", () => {
+    const text = sandbox("agent-ops");
+    expect(text).toContain("BindReadOnlyPaths=/opt/bailiwick/current/etc/agents/ops:/etc/bailiwick/agent\n");
+    expect(text).toContain("BindPaths=/var/lib/bailiwick/workspaces/repo:/workspaces/repo\n");
+    expect(text).toContain("BindReadOnlyPaths=/var/lib/bailiwick/workspaces/docs:/workspaces/docs\n");
+    expect(text).not.toContain("web-hook");
+    for (const bound of ["/var/lib/bailiwick/agents/ops", "/workspaces/repo", "/workspaces/docs"])
+      expect(text).toMatch(new RegExp(`^NoExecPaths=${bound}( |$)`, "m"));
+  });
+
+  it("is not given what breaks it: RestrictSUIDSGID, an address filter beside a granted name", () => {
+    expect(sandbox("agent-ops")).not.toContain("RestrictSUIDSGID");
+    expect(sandbox("agent-ops")).not.toContain("IPAddressDeny");
+    expect(sandbox("agent-web-hook")).toContain("RestrictSUIDSGID=yes");
+    expect(sandbox("agent-web-hook")).toContain("IPAddressDeny=any\nIPAddressAllow=localhost\n");
+  });
+
+  it("copies its credentials to files it owns, in a directory of the unit", () => {
+    expect(unit("agent-ops")).toContain(
+      "ExecStartPre=/usr/bin/install -m 0400 %d/agent.ops.gateway-token %d/agent.ops.virtual-key /run/bailiwick-agent-ops/\n",
+    );
+    expect(unit("agent-ops")).toContain("RuntimeDirectory=bailiwick-agent-ops\nRuntimeDirectoryMode=0700\n");
+  });
+});
+
+describe("a command agent", () => {
+  const command = (runtime: object) =>
+    unit(
+      "agent-web-hook",
+      files((spec) => {
+        const agent = spec.agents["web-hook"];
+        if (agent !== undefined) Object.assign(agent.runtime, runtime);
+      }),
+    );
+
+  it("is given arguments and variables as they are, whatever systemd would make of them", () => {
+    expect(unit("agent-web-hook")).toMatch(
+      /^ExecStart=\/opt\/bailiwick\/components\/[0-9a-f]{64}\/bin\/node "server.mjs" "--motto=50%% of \$\$HOME" "say \\"hi\\""$/m,
+    );
+    expect(unit("agent-web-hook")).toContain('Environment="GREETING=hello there"\n');
+  });
+
+  it("cannot take the kit's variables away", () => {
+    const port = principalPort(principalUid("agent/web-hook"));
+    const values = [...unit("agent-web-hook").matchAll(/^Environment="BAILIWICK_PORT=(\d+)"$/gm)].map((m) => m[1]);
+    expect(values.at(-1)).toBe(String(port));
+    expect(unit("agent-web-hook")).toContain('"BAILIWICK_MODEL_URL_DEMO=http://127.0.0.1:4000/demo"');
+  });
+
+  it("runs node, a path on the host, or a file of its folder; nothing that is looked up", () => {
+    expect(command({ argv: ["/usr/bin/python3", "x.py"] })).toContain('ExecStart=/usr/bin/python3 "x.py"\n');
+    expect(command({ argv: ["./bin/serve"] })).toMatch(
+      /^ExecStart=\/opt\/bailiwick\/components\/([0-9a-f]{64})\/bin\/serve$/m,
+    );
+    expect(() => command({ argv: ["python3"] })).toThrow('argv[0]: received "python3"; write "node", an absolute path');
+    expect(() => command({ argv: ["./../../../bin/sh"] })).toThrow(/\.\./);
+    expect(() => command({ argv: ["node", "a\nExecStartPre=+/bin/sh"] })).toThrow("execWord received");
+  });
+});
+
+describe("programs of the kit", () => {
+  it("can run nothing but themselves", () => {
+    expect(sandbox("gateway")).toMatch(
+      /^NoExecPaths=\/\nExecPaths=\/opt\/bailiwick\/components\/[0-9a-f]{64} \/usr\/lib/m,
+    );
+    expect(sandbox("egress")).toContain("NoExecPaths=/\nExecPaths=/usr/sbin/haproxy /usr/lib /lib /lib64\n");
+  });
+
+  it("the egress proxy's unit does not depend on who is granted what, and its reload finds the new release", () => {
+    const more = files((spec) => spec.grants.egress.push({ principal: "agent/web-hook", name: "added.test" }));
+    expect(unit("egress", more)).toBe(unit("egress"));
+    expect(sandbox("egress", more)).toBe(sandbox("egress"));
+    expect(sandbox("egress")).toContain("SocketBindAllow=ipv4:tcp:20000-29999\n");
+    expect(sandbox("egress")).toContain("BindReadOnlyPaths=/opt/bailiwick\n");
+    expect(unit("egress")).toContain(
+      "ExecReload=/usr/sbin/haproxy -c -q -f /opt/bailiwick/current/etc/egress/haproxy.cfg\n",
+    );
+  });
+});
