@@ -25,8 +25,12 @@ function refuse(helper: string, value: unknown, takes: string): never {
 
 function shown(value: unknown): string {
   if (typeof value === "function" || typeof value === "symbol" || typeof value === "bigint") return `a ${typeof value}`;
-  const text = JSON.stringify(value) ?? String(value);
+  const text = escaped(JSON.stringify(value) ?? String(value));
   return text.length > 80 ? `${text.slice(0, 80)}… (${text.length} characters)` : text;
+}
+
+function escaped(json: string): string {
+  return json.replace(YAML_ESCAPED, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 function text(helper: string, value: unknown, takes: string, max = MAX_TEXT): string {
@@ -38,7 +42,7 @@ function text(helper: string, value: unknown, takes: string, max = MAX_TEXT): st
 /** A YAML double-quoted string, which is also a JSON string: what JSON leaves raw but YAML folds or rejects is escaped. */
 function yaml(value: unknown): string {
   const given = text("yaml", value, "a string of at most 65536 characters without NUL");
-  return JSON.stringify(given).replace(YAML_ESCAPED, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return escaped(JSON.stringify(given));
 }
 
 /** One word of a POSIX shell, in single quotes. */
@@ -85,16 +89,19 @@ function quotedUnitWord(helper: string, value: unknown): string {
 // Names that nft's grammar takes as keywords where a chain or set is named; the error it gives is far from the cause.
 const NFT_KEYWORDS = new Set(
   (
-    "accept add address all arp at audit base bridge burst bypass bytes chain chains check comment continue counter counters " +
-    "create cgroup ct daddr day define delete describe destroy devgroup device devices dnat drop dscp dup dynamic element " +
-    "elements ether exists expires export fib flags flow flowtable flowtables flush fragment from frag fwd get goto group " +
-    "handle hash helper helpers hook hour hoplimit ibrname icmp icmpv6 id iif iifgroup iifname iiftype import include " +
-    "index inet inner insert interval ip ip6 ipsec jhash jump kind l4proto last level limit limits list log map maps mark " +
-    "masquerade meta meter meters missing mod monitor netdev netmask nexthdr nfproto numgen obrname offset oif oifgroup " +
-    "oifname oiftype osf over packets performance persistent pkttype policy position prefix priority protocol queue " +
-    "queues quota quotas random rate redefine redirect reject rename replace reset return rt rule rules ruleset saddr " +
-    "secmark secmarks set sets size skgid skuid snaplen snat socket string symhash synproxy synproxys table tables tag " +
-    "tcp time timeout to tproxy type typeof udp undefine unlimited until update used using version vlan vmap xt"
+    "accept add address ah all and arp at audit base bridge burst bypass bytes cgroup chain chains check comment " +
+    "comp constant continue counter counters cpu create ct daddr day dccp define delete describe destroy devgroup " +
+    "device devices dnat drop dscp dst dup dynamic ecn element elements esp ether exists expires export exthdr " +
+    "fib flags flow flowtable flowtables flush frag fragment from fwd ge geneve get goto gre gretap group handle " +
+    "hash hbh helper helpers hook hoplimit hour ibriport ibrname icmp icmpv6 id igmp iif iifgroup iifname iiftype " +
+    "import include index inet inner insert interval ip ip6 ipsec jhash jump kind l4proto last le level limit " +
+    "limits list log lt map maps mark masquerade meta meter meters mh missing mod monitor ne netdev netmask " +
+    "nexthdr nfproto nftrace not notrack numgen obriport obrname offload offset oif oifgroup oifname oiftype or " +
+    "osf over packets performance persistent pkttype policy position prefix priority protocol queue queues quota " +
+    "quotas random rate redefine redirect reject rename replace reset return rt rt0 rt2 rtclassid rule rules " +
+    "ruleset saddr sctp secmark secmarks set sets size skgid skuid snaplen snat socket srh string symhash " +
+    "synproxy synproxys table tables tag tcp th time timeout to tproxy type typeof udp udplite undefine unlimited " +
+    "until update used using version vlan vmap vni vxlan xt"
   ).split(" "),
 );
 

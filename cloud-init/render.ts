@@ -31,7 +31,9 @@ export function render(template: string, data: object, partials: Partials = {}):
     knownHelpersOnly: true,
     knownHelpers: Object.fromEntries([...Object.keys(QUOTING_HELPERS), ...BLOCK_HELPERS].map((name) => [name, true])),
   });
-  return compiled(data, { partials: { ...partials } });
+  // stated, so that Handlebars denies inherited fields without a word on stderr
+  const own = { allowProtoPropertiesByDefault: false, allowProtoMethodsByDefault: false };
+  return compiled(data, { ...own, partials: { ...partials } });
 }
 
 /** Text of a template that lies beside the code: `loadTemplate(new URL("./gateway.service.hbs", import.meta.url))`. */

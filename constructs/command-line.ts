@@ -18,7 +18,7 @@ export function bailiwickCommand(scope: Construct, args: readonly (string | { re
 const COMMAND_CONTEXT = "bailiwick:command";
 
 /** A path as it is seen from the stack's output folder. */
-export function relativeToStack(scope: Construct, path: string): string {
+function relativeToStack(scope: Construct, path: string): string {
   return relative(stackFolder(scope), resolve(path));
 }
 

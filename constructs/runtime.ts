@@ -24,7 +24,7 @@ export interface OpenClawProps {
 export interface CommandProps {
   /**
    * Folder that is sent to the host whole and is read-only to the agent; absolute, or relative to the project. Refused:
-   * `/`, the home directory or a folder above it, a folder with Terraform state in it, what is no folder.
+   * `/`, the home directory, the project itself, a folder above one of them, one with Terraform state, what is no folder.
    */
   readonly source: string;
   /**

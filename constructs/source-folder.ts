@@ -7,7 +7,7 @@ import { refuse, refuseTokens } from "./refuse.ts";
 /**
  * A folder that is sent to a host, as it stands in the spec: relative to the project if it lies inside it, so two clones
  * have equal specs, else absolute.
- * @throws Refusal unless it is a folder that holds neither the home directory, nor Terraform state
+ * @throws Refusal unless it is a folder that holds neither the home directory, nor the project, nor Terraform state
  */
 export function sourceFolder(path: string, folder: unknown): string {
   refuseTokens(path, folder);
@@ -25,6 +25,9 @@ export function sourceFolder(path: string, folder: unknown): string {
         folder,
         `it ${home === real ? "is" : "contains"} the home directory, which would be sent to the host; give the agent's own folder`,
       );
+  const project = realOrSame(process.cwd());
+  if (project === real || inside(project, real))
+    refuse(path, folder, "it contains the project, with Terraform's state in it; give the agent's own folder below it");
   const state = readdirSync(real).find((name) => /\.tfstate(\.|$)/.test(name) || name === ".terraform");
   if (state !== undefined)
     refuse(

@@ -6,7 +6,7 @@ import { nodeBinary } from "./node.ts";
 import { readTree, type TreeEntry, treeDigest } from "./tree.ts";
 
 /** Most bytes that the files of a user's folder may have together: 1 GiB. */
-export const FOLDER_LIMIT = 1024 ** 3;
+const FOLDER_LIMIT = 1024 ** 3;
 
 /** Digest of everything in a user's folder; reads all of it. */
 export async function folderInputs(path: string): Promise<string> {

@@ -77,13 +77,14 @@ const FLAGS = [
 
 /**
  * Installs locked packages for the target platform into `into` (made new), no package's script being run.
- * @throws with npm's last words, or naming a package of the lock file that npm has left out
+ * @throws with npm's words, or naming a package of the lock file that npm has left out
  */
 export async function install(locked: LockedPackages, into: string, npm: Npm): Promise<void> {
   await mkdir(into);
   await writeFile(join(into, "package.json"), locked.packageJson);
   await writeFile(join(into, "package-lock.json"), locked.lockFile);
-  await run(npm.node, [npm.cli, ...FLAGS, `--prefix=${into}`], into, environment()).catch((error: Error) => {
+  const real = await realpath(into); // reached through a link, npm finds the lock file out of date
+  await run(npm.node, [npm.cli, ...FLAGS, `--prefix=${real}`], real, environment()).catch((error: Error) => {
     throw new Error(
       `installing what ${locked.folder} locks failed; see that npm reaches its registry and run again: ${error.message}`,
     );
@@ -109,13 +110,13 @@ function environment(): NodeJS.ProcessEnv {
 
 /**
  * Runs a program to its end.
- * @throws with the last lines it wrote when it does not exit with 0
+ * @throws with the first lines it wrote when it does not exit with 0
  */
 export async function run(file: string, args: readonly string[], cwd: string, env: NodeJS.ProcessEnv): Promise<void> {
   const child = spawn(file, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
   let words = "";
   const keep = (chunk: string) => {
-    words = (words + chunk).slice(-4000);
+    words = (words + chunk).slice(0, 8000);
   };
   child.stdout.setEncoding("utf8").on("data", keep);
   child.stderr.setEncoding("utf8").on("data", keep);
@@ -124,6 +125,6 @@ export async function run(file: string, args: readonly string[], cwd: string, en
     child.on("close", (exit, signal) => done(exit ?? signal));
   });
   if (code === 0) return;
-  const said = words.trim().split("\n").slice(-15).join("\n");
+  const said = words.trim().split("\n").slice(0, 15).join("\n");
   throw new Error(`"${file} ${args.slice(0, 2).join(" ")}" failed (${code}):\n${said}`);
 }

@@ -1,7 +1,7 @@
 import type { TreeEntry } from "./tree.ts";
 
 /** Every time in an archive: 2000-01-01T00:00:00Z. Fixed, and not 0, which some programs take for "no time". */
-export const ARCHIVE_TIME = 946684800;
+const ARCHIVE_TIME = 946684800;
 
 const BLOCK = 512;
 

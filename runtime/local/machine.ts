@@ -13,7 +13,7 @@ import { checkedId, namesOf, type SlotNames } from "./slot.ts";
 import { waitForSsh } from "./ssh-banner.ts";
 import { GUEST_NETWORK, startUplink, stopUplink } from "./uplink.ts";
 
-export { listMachines, type MachineStatus, machineStatus, type RunningMachine } from "./machine-status.ts";
+export { listMachines, machineStatus, type RunningMachine } from "./machine-status.ts";
 
 const PREPARE_ROOT = join(import.meta.dirname, "prepare-root.sh");
 const DEFAULT_BOOT_SECONDS = 120;

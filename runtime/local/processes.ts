@@ -36,7 +36,7 @@ export function childrenOf(pid: number): Process[] {
   return allProcesses().filter(({ parent }) => parent === pid);
 }
 
-export function allProcesses(): Process[] {
+function allProcesses(): Process[] {
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
     .map((name) => processOf(Number(name)))

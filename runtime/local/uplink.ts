@@ -38,7 +38,7 @@ export function pastaArguments(names: SlotNames, port: number): string[] {
 }
 
 /** Pid of this slot's running pasta; undefined if there is none. */
-export async function pastaPid(names: SlotNames): Promise<number | undefined> {
+async function pastaPid(names: SlotNames): Promise<number | undefined> {
   const pid = Number(await readFile(names.pastaPid, "utf8").catch(() => ""));
   return isPastaOf(names, pid) ? pid : undefined;
 }

@@ -24,7 +24,9 @@ export function together(judgements: readonly Judgement[]): Judgement {
   if (of("broken").length > 0) return broken(texts(of("broken")));
   const open = of("unprovable");
   if (open.length > 0) return unprovable(texts(open), shorten([...new Set(open.map((one) => one.reason ?? ""))]));
-  return judgements.length === 0 ? unprovable("nothing was tried", "there was nothing to try") : held(texts(judgements));
+  return judgements.length === 0
+    ? unprovable("nothing was tried", "there was nothing to try")
+    : held(texts(judgements));
 }
 
 /** Up to five of them in one line. */

@@ -27,6 +27,8 @@ export interface PushOptions {
   /** Builds, or finds in the cache, every component the spec needs. Started at once, beside connecting. */
   components: Promise<Record<string, Component>>;
   why: string;
+  /** Folder that relative paths of the spec's secrets start from. */
+  project: string;
   progress: (line: string) => void;
 }
 
@@ -67,7 +69,7 @@ export async function push(options: PushOptions): Promise<PushResult> {
     const activator = new Activator(connection, digestIn(components, "node"), digestIn(components, "activator"));
     const result = await activator.withLock(`${options.admin}`, options.why, async (token) => {
       const facts = await activator.facts();
-      const { credentials, generated, sealed } = await sealCredentials(activator, spec, facts, progress);
+      const { credentials, generated, sealed } = await sealCredentials(activator, spec, facts, options);
       const release = renderRelease({
         spec,
         kitVersion: options.kitVersion,
@@ -154,7 +156,7 @@ async function sealCredentials(
   activator: Activator,
   spec: HostSpec,
   facts: HostFacts,
-  progress: (line: string) => void,
+  { project, progress }: PushOptions,
 ) {
   const required = requiredCredentials(spec);
   const set: Record<string, string> = {};
@@ -164,7 +166,7 @@ async function sealCredentials(
     const source = spec.secrets[name]?.source;
     if (source === undefined) throw new HostError("seal", `secrets.${name}: no such secret in the spec`);
     const credential = `secret.${name}`;
-    const resolved = await resolveSecret(source);
+    const resolved = await resolveSecret(source, project);
     const known = facts.credentials[credential];
     if (resolved.ok) set[credential] = resolved.value.toString("base64");
     else if (known !== undefined) kept[credential] = known;

@@ -18,7 +18,7 @@ export interface ExecOptions {
   readonly signal?: AbortSignal;
 }
 
-/** How a command ended: one of the two is null (both, if the host did not say). `signal` is such as `SIGKILL`. */
+/** How a command ended: one of the two is null (both, if the host did not say). `signal` is such as `KILL`. */
 export interface CommandExit {
   readonly code: number | null;
   readonly signal: string | null;
@@ -34,7 +34,17 @@ const MAX_COLLECTED_BYTES = 64 * 1024 * 1024;
 const TAIL_BYTES = 64 * 1024;
 const WRITE_BYTES = 256 * 1024;
 
-/** Feeds and reads a started command until it has ended. `lost` resolves when the connection is gone. */
+/** Calls back when the host says how a command ended, which may be before its output was read. */
+export function onExit(channel: ClientChannel, listener: (exit: CommandExit) => void): void {
+  channel.on("exit", (code: number | null, signal?: string) =>
+    listener({ code, signal: signal?.replace(/^SIG/, "") ?? null }),
+  );
+}
+
+/**
+ * Feeds and reads a command until it has ended. `lost` resolves when the connection is gone. To be called in the turn in
+ * which the command was started: how a quick one ended is read together with its start.
+ */
 export async function runCommand(
   channel: ClientChannel,
   lost: Promise<UnreachableError>,
@@ -76,11 +86,11 @@ export async function runCommand(
 
     const stdout = collect(channel, options.onStdout, giveUp);
     const stderr = collect(channel.stderr, options.onStderr, giveUp);
-    channel.on("exit", (code: number | null, signal?: string) => {
-      exit = { code, signal: signal ?? null };
-    });
     channel.on("error", giveUp);
     void lost.then(giveUp);
+    onExit(channel, (value) => {
+      exit = value;
+    });
     channel.on("close", () => {
       // the callbacks' promises and the last of stderr may still be on their way
       void Promise.all([stdout, stderr]).then(([out, err]) => {

@@ -1,6 +1,6 @@
 import type { Duplex, Readable } from "node:stream";
 import type { Client, ClientChannel } from "ssh2";
-import { type CommandExit, type ExecOptions, type ExecResult, runCommand } from "./command.ts";
+import { type CommandExit, type ExecOptions, type ExecResult, onExit, runCommand } from "./command.ts";
 import { UnreachableError } from "./errors.ts";
 import type { Contact } from "./trust.ts";
 
@@ -52,7 +52,7 @@ export class Connection {
    */
   async exec(command: string, options: ExecOptions = {}): Promise<ExecResult> {
     options.signal?.throwIfAborted();
-    return runCommand(await this.#open(command), this.#lost, options);
+    return await this.#start(command, (channel) => runCommand(channel, this.#lost, options));
   }
 
   /**
@@ -60,18 +60,15 @@ export class Connection {
    * @throws UnreachableError if the connection is lost
    */
   async stream(command: string): Promise<CommandStream> {
-    const channel = await this.#open(command);
-    const exited = new Promise<CommandExit>((resolve, reject) => {
-      let exit: CommandExit | undefined;
-      channel.on("exit", (code: number | null, signal?: string) => {
-        exit = { code, signal: signal ?? null };
-        resolve(exit);
+    return await this.#start(command, (channel) => {
+      const exited = new Promise<CommandExit>((resolve, reject) => {
+        onExit(channel, resolve);
+        channel.on("close", () => resolve({ code: null, signal: null }));
+        void this.#lost.then(reject);
       });
-      channel.on("close", () => resolve(exit ?? { code: null, signal: null }));
-      void this.#lost.then(reject);
+      exited.catch(() => {});
+      return Object.assign(channel, { exited });
     });
-    exited.catch(() => {});
-    return Object.assign(channel, { exited });
   }
 
   /** Ends the connection and waits until it has ended (at most two seconds, then it is cut). Safe to call again. */
@@ -84,7 +81,8 @@ export class Connection {
     clearTimeout(cut);
   }
 
-  #open(command: string): Promise<ClientChannel> {
+  /** Starts a command; `use` is called in that very turn, since the command's end may be read together with its start. */
+  #start<T>(command: string, use: (channel: ClientChannel) => T | Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       if (this.#lostBecause !== null || this.#closed)
         return reject(this.#lostBecause ?? new UnreachableError(`the connection to ${this.#address} is closed`));
@@ -95,7 +93,7 @@ export class Connection {
             reject(
               new UnreachableError(`${this.#address} did not start a command: ${error.message}`, { cause: error }),
             );
-          else resolve(channel);
+          else resolve(use(channel));
         });
       } catch (error) {
         reject(new UnreachableError(`the connection to ${this.#address} was lost`, { cause: error }));

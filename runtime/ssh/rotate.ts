@@ -104,30 +104,20 @@ function onlyHostKey(stdout: string, command: string) {
 }
 
 /** sshd takes a moment to reload: until then it may be away or show the old key. Any third key ends it at once. */
-async function reconnectToNewKey(
-  reconnect: RotateOptions["reconnect"],
-  newKey: string,
-  oldKey: string,
-): Promise<Connection> {
-  let last: unknown;
-  for (const pause of PAUSES_MS) {
-    try {
-      return await reconnect({ kind: "pinned", hostKey: newKey });
-    } catch (error) {
-      const reloading =
-        error instanceof UnreachableError || (error instanceof HostTrustError && error.shown === oldKey);
-      if (!reloading) throw error;
-      last = error;
-    }
-    await sleep(pause);
-  }
-  throw last;
+function reconnectToNewKey(reconnect: RotateOptions["reconnect"], newKey: string, oldKey: string): Promise<Connection> {
+  const isReloading = (error: unknown) =>
+    error instanceof UnreachableError || (error instanceof HostTrustError && error.shown === oldKey);
+  return again(() => reconnect({ kind: "pinned", hostKey: newKey }), isReloading);
 }
 
 async function proveRefused(reconnect: RotateOptions["reconnect"], oldKey: string, newKey: string): Promise<void> {
   let answered: Connection;
   try {
-    answered = await reconnect({ kind: "pinned", hostKey: oldKey });
+    // an sshd that reads its key for each connection shows the new one already before it is away to reload
+    answered = await again(
+      () => reconnect({ kind: "pinned", hostKey: oldKey }),
+      (error) => error instanceof UnreachableError,
+    );
   } catch (error) {
     if (error instanceof HostTrustError && error.shown === newKey) return;
     throw error;
@@ -136,4 +126,17 @@ async function proveRefused(reconnect: RotateOptions["reconnect"], oldKey: strin
   throw new Error(
     "the host still presents the old host key beside the new one; it is not safe to send secrets: run the push again",
   );
+}
+
+/** Tries until it succeeds, the error is one that does not pass, or the pauses are used up. */
+async function again<T>(attempt: () => Promise<T>, passes: (error: unknown) => boolean): Promise<T> {
+  for (const pause of PAUSES_MS) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!passes(error)) throw error;
+    }
+    await sleep(pause);
+  }
+  return attempt();
 }

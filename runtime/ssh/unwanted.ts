@@ -48,7 +48,8 @@ export async function tryUnwanted(options: UnwantedOptions): Promise<UnwantedAns
         algorithms: ALGORITHMS,
         hostVerifier: judge.verifier(),
         readyTimeout: timeoutMs,
-        authHandler: (left, _partial, next) => {
+        authHandler: (left, _partial, give) => {
+          const next = give as (method: Parameters<typeof give>[0] | false) => void;
           const offer = offers.shift();
           if (judge.failure !== null || offer === undefined) return next(false);
           // nobody's password: taken at all only if the host takes any
@@ -59,7 +60,7 @@ export async function tryUnwanted(options: UnwantedOptions): Promise<UnwantedAns
           }
           if (offer === "publickey") {
             password = false;
-            return next(credential.offer(username) as Parameters<typeof next>[0]);
+            return next(credential.offer(username));
           }
           return next({ type: "none", username });
         },

@@ -36,6 +36,8 @@ describe("a command runtime", () => {
     ],
     ["the home folder", command({ source: homedir() }), "it is the home directory, which would be sent to the host"],
     ["a folder above it", command({ source: dirname(homedir()) }), "the home directory, which would be sent"],
+    ["the project", command({ source: "." }), 'received "."; it contains the project, with Terraform\'s state in it'],
+    ["a folder above it", command({ source: ".." }), "it contains the project"],
     ["~", command({ source: "~/agent" }), "no shell expands ~"],
     ["a folder there is not", command({ source: "nowhere" }), 'received "nowhere"; there is no folder'],
     ["a file", command({ source: "package.json" }), 'received "package.json"; there is no folder'],

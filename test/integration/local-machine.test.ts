@@ -1,9 +1,9 @@
+import { execFileSync, spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { createSocket } from "node:dgram";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BASELINE_PACKAGES } from "../../cloud-init/baseline.ts";
 import { ensureImage } from "../../runtime/local/image.ts";
@@ -20,7 +20,7 @@ import {
 } from "../../runtime/local/machine.ts";
 import { checkPrerequisites } from "../../runtime/local/prerequisites.ts";
 import { namesOf } from "../../runtime/local/slot.ts";
-import { Guest, inAnotherProcess, tracesOf } from "../runtime/local/guest.ts";
+import { Guest, inAnotherProcess, serveOnLoopback, tracesOf } from "../runtime/local/guest.ts";
 
 const lacking = (await checkPrerequisites()).filter(({ ok }) => !ok);
 for (const { id, found, fix } of lacking) console.log(`not run: local machines need ${id} (${found}); ${fix}`);
@@ -36,9 +36,12 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
   let guest: Guest;
   let plan: MachinePlan;
   let running: RunningMachine;
+  let service: { readonly port: number; readonly stop: () => void };
   const inGuest = (command: string) => guest.ssh(running.port, command);
 
   beforeAll(async () => {
+    // from before the boot: pasta's own default would forward what it finds at its start
+    service = await serveOnLoopback();
     const image = await ensureImage({ os: "debian-13", packages: BASELINE_PACKAGES, progress: console.log });
     guest = new Guest(work);
     const { userData } = guest;
@@ -47,6 +50,7 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
     plan = { slot, instance: randomUUID(), host: "local", engine: "nspawn", image, ...sizes, userData, progress };
   });
   afterAll(async () => {
+    service?.stop();
     await destroyMachine(slot);
     await destroyMachine(other);
     if (saved === undefined) delete process.env.BAILIWICK_STATE;
@@ -112,27 +116,15 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
   });
 
   it("cannot reach a service on the operator's loopback, by its own loopback or by its gateway", async () => {
-    const server = createServer((socket) => socket.end("reached"));
-    await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-    const { port } = server.address() as { port: number };
-    const ask = (address: string) =>
-      inGuest(`timeout 3 bash -c 'exec 3<>/dev/tcp/${address}/${port} && cat <&3' 2>/dev/null || echo refused`);
-    try {
-      expect([ask("127.0.0.1"), ask("10.77.0.1"), ask("10.77.0.2")]).toEqual(["refused", "refused", "refused"]);
-    } finally {
-      server.close();
-    }
+    const connect = (address: string) =>
+      `timeout 3 bash -c 'exec 3<>/dev/tcp/${address}/${service.port} && cat <&3' 2>/dev/null || echo refused`;
+    expect(execFileSync("sh", ["-c", connect("127.0.0.1")], { encoding: "utf8" })).toBe("reached");
+    const ask = (address: string) => inGuest(connect(address));
+    expect([ask("127.0.0.1"), ask("10.77.0.1"), ask("10.77.0.2")]).toEqual(["refused", "refused", "refused"]);
   });
 
-  it("has a resolver that the operator's own answers through", async (context) => {
-    const upstream = /^nameserver\s+(\S+)/m.exec(readFileSync("/etc/resolv.conf", "utf8"))?.[1];
-    if (upstream === undefined || !(await answersDns(upstream))) {
-      console.log(`not run: this machine's own resolver (${upstream ?? "none"}) does not answer`);
-      context.skip();
-    }
+  it("has one resolver, its gateway", () => {
     expect(inGuest("cat /etc/resolv.conf")).toBe("nameserver 10.77.0.1");
-    const query = `import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(5); s.sendto(bytes.fromhex("${DNS_QUERY.toString("hex")}"), ("10.77.0.1", 53)); print(s.recv(512)[:2].hex())`;
-    expect(inGuest(`python3 -c '${query}'`)).toBe(DNS_QUERY.subarray(0, 2).toString("hex"));
   });
 
   it("comes back from a reboot on the same port, without the firewall of the boot before", async () => {
@@ -240,7 +232,7 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
     [
       "it powers off at once",
       { userData: "#cloud-config\nbootcmd: [[poweroff, -f]]\n" },
-      /ended before its SSH.*Reached target/s,
+      /ended before its SSH.*Powering off/s,
     ],
     ["its time is up", { bootSeconds: 1 }, /no SSH server answered within 1 s; its console said last:\n.+/s],
   ])("that does not come up because %s is stopped, and nothing of it runs or is held", async (_, change, message) => {
@@ -254,8 +246,33 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
   });
 });
 
-/** A question for the address of `bailiwick.invalid`: any answer, also that there is none, is an answer. */
-const DNS_QUERY = Buffer.from("b41101000001000000000000096261696c697769636b07696e76616c69640000010001", "hex");
+describe.skipIf(lacking.length > 0)("a local machine's resolver", () => {
+  it("asks the operator's first one, on loopback too", async () => {
+    const work = mkdtempSync(join(tmpdir(), "local-resolver-"));
+    const slot = randomUUID();
+    mkdirSync(join(work, "local", slot), { recursive: true });
+    const program = resolve(import.meta.dirname, "../runtime/local/ask-resolver.ts");
+    const own = [
+      "-m",
+      "--propagation",
+      "private",
+      process.execPath,
+      "--import",
+      "tsx",
+      program,
+      slot,
+      "127.53.0.9",
+      work,
+    ];
+    const env = { ...process.env, BAILIWICK_STATE: work };
+    expect(spawnSync("unshare", own, { encoding: "utf8", env })).toMatchObject({
+      stderr: "",
+      stdout: "answer to a question\n",
+    });
+    rmSync(work, { recursive: true });
+    expect(tracesOf(slot)).toEqual([]);
+  });
+});
 
 /** A process of the guest may have ended since it was listed. */
 function readIfThere(path: string): string {
@@ -264,19 +281,4 @@ function readIfThere(path: string): string {
   } catch {
     return "";
   }
-}
-
-function answersDns(resolver: string): Promise<boolean> {
-  return new Promise((done) => {
-    const socket = createSocket(resolver.includes(":") ? "udp6" : "udp4");
-    const end = (answer: boolean) => {
-      clearTimeout(timer);
-      socket.close();
-      done(answer);
-    };
-    const timer = setTimeout(() => end(false), 5000);
-    socket.on("message", () => end(true));
-    socket.on("error", () => end(false));
-    socket.send(DNS_QUERY, 53, resolver);
-  });
 }

@@ -33,7 +33,6 @@ export const logs: Command = {
         onStdout: (chunk) => {
           process.stdout.write(chunk);
         },
-        timeoutMs: 0,
       });
       if (code !== 0) process.stderr.write(stderr);
       return code === 0 ? EXIT.held : EXIT.failed;

@@ -20,7 +20,8 @@ export const push: Command = {
     const name = call.words[0] ?? "";
     const { spec, bindings } = call.flag("from-terraform") ? fromTerraform(call.text("spec")) : await fromProject(name);
     if (spec.name !== name) throw new UsageError(`received host "${name}", but the spec is of "${spec.name}"`);
-    const components = buildComponents(spec, { project: projectRoot(), progress: output.progress });
+    const project = projectRoot();
+    const components = buildComponents(spec, { project, progress: output.progress });
     components.catch(() => {}); // awaited by the push, once the host is known to be ours
     const { admin, identity } = await findIdentity(spec);
     const address = await machineAddress(bindings, name);
@@ -33,6 +34,7 @@ export const push: Command = {
       admin,
       kitVersion: kitVersion(),
       components,
+      project,
       why: call.text("why") ?? (call.flag("from-terraform") ? "cdktf deploy" : "bailiwick push"),
       progress: output.progress,
     });

@@ -36,7 +36,7 @@ const DATED_PREFIX = /^\[[^\]\n]*\d{4}-\d{2}-\d{2}[^\]\n]*\]\s*/;
 const MESSAGE_ID_LINE = /\n\[message_id: [^\]\n]*\]\s*$/;
 
 /** The message itself, without OpenClaw's history, metadata blocks, time stamps and message ids. */
-export function withoutEnvelope(text: string): string {
+function withoutEnvelope(text: string): string {
   const current = text.lastIndexOf(CURRENT_MESSAGE);
   let rest = (current === -1 ? text : text.slice(current + CURRENT_MESSAGE.length)).trim();
   for (let before = ""; before !== rest; ) {

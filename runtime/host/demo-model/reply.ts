@@ -1,5 +1,5 @@
 /** How every reply begins: nobody may take the script for a model. */
-export const INTRODUCTION = "this is the demo model of bailiwick: a script, not a language model.";
+const INTRODUCTION = "this is the demo model of bailiwick: a script, not a language model.";
 
 const REMEMBER = /^remember:\s*(\S[\s\S]*)$/i;
 const RECALL = /^what did i tell you\s*\??$/i;

@@ -47,7 +47,7 @@ export function loadPolicy(file: string, credentials: string | undefined): Polic
  * @param file its name, for messages only
  * @throws ConfigError with all problems
  */
-export function parseConfig(file: string, text: string): GatewayConfig {
+function parseConfig(file: string, text: string): GatewayConfig {
   let json: unknown;
   try {
     json = JSON.parse(text);

@@ -42,7 +42,7 @@ const ANTHROPIC_TYPES: Readonly<Record<number, string>> = {
 };
 
 /** The refusal as the JSON document a client of that format expects. */
-export function refusalBody(format: WireFormat, refusal: Refusal, requestId: string): string {
+function refusalBody(format: WireFormat, refusal: Refusal, requestId: string): string {
   const message = `bailiwick gateway: ${refusal.message}`;
   if (format === "anthropic")
     return JSON.stringify({

@@ -164,7 +164,8 @@ function ports(subject: Subject, principal: Principal, others: readonly Principa
     title: "reaches no port of another principal without a grant",
     expected: targets.length === 0 ? "there is no other port" : `${targets.map(({ port }) => port).join(", ")} refused`,
     read: local(principal, targets),
-    judge: (facts) => (facts.length === 0 ? held("no other principal has a port that is not granted") : judgeLocal(facts)),
+    judge: (facts) =>
+      facts.length === 0 ? held("no other principal has a port that is not granted") : judgeLocal(facts),
   };
 }
 
@@ -192,7 +193,8 @@ function binding(principal: Principal, all: readonly Principal[]): Probe<Outcome
       together(
         facts.map((outcome, i) => {
           const what = `${hosts[i]}:${port}`;
-          if (outcome.errno === "EADDRINUSE") return unprovable(`${what}: in use`, `something serves on ${what} already`);
+          if (outcome.errno === "EADDRINUSE")
+            return unprovable(`${what}: in use`, `something serves on ${what} already`);
           if (outcome.errno === "EADDRNOTAVAIL") return held(`${what}: the host has no such address`);
           return refusedAtOnce(outcome) ? held(`${what}: ${outcome.errno}`) : broken(`${what}: ${words(outcome)}`);
         }),
@@ -233,7 +235,8 @@ function ungrantedNames(principal: Principal, others: readonly Principal[]): Pro
         verdict: egressVerdict(log, principal.id, names[i] ?? ""),
       }));
     },
-    judge: (facts) => together(facts.map((fact) => judgeTurnedAway(fact.name === made ? "a made-up name" : fact.name, fact))),
+    judge: (facts) =>
+      together(facts.map((fact) => judgeTurnedAway(fact.name === made ? "a made-up name" : fact.name, fact))),
   };
 }
 
@@ -295,8 +298,16 @@ function grantedName(principal: Principal, name: string): Probe<GrantedName> {
       if (verdict === null) return broken(`${words(outcome)}; the egress proxy logged nothing of it`);
       if (verdict === "unlisted") return broken("the egress proxy turns it away: unlisted");
       if (verdict === "private-address") return broken("the name leads to an address that is not public");
-      if (!resolved.ok) return unprovable(`${verdict}`, "the host itself cannot resolve the name: it has no way to a resolver, or there is no such name");
-      if (!byRoot.ok) return unprovable(`${verdict}, but no handshake`, `root does not reach it either (${words(byRoot)}): the host has no way to it`);
+      if (!resolved.ok)
+        return unprovable(
+          `${verdict}`,
+          "the host itself cannot resolve the name: it has no way to a resolver, or there is no such name",
+        );
+      if (!byRoot.ok)
+        return unprovable(
+          `${verdict}, but no handshake`,
+          `root does not reach it either (${words(byRoot)}): the host has no way to it`,
+        );
       return broken(`${verdict}, but no handshake, while root reaches it`);
     },
   };

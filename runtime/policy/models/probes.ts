@@ -58,10 +58,16 @@ function grants({ spec }: Subject): Probe<Outcome> {
       const found = decided(parsed);
       const text = (value: unknown) => JSON.stringify(value);
       const problems = [
-        ...found.routes.filter((one) => !wanted.routes.some((other) => text(other) === text(one))).map((one) => `not granted so: ${text(one)}`),
-        ...wanted.routes.filter((one) => !found.routes.some((other) => text(other) === text(one))).map((one) => `missing: ${one.name}`),
+        ...found.routes
+          .filter((one) => !wanted.routes.some((other) => text(other) === text(one)))
+          .map((one) => `not granted so: ${text(one)}`),
+        ...wanted.routes
+          .filter((one) => !found.routes.some((other) => text(other) === text(one)))
+          .map((one) => `missing: ${one.name}`),
         ...(text(found.keys) === text(wanted.keys) ? [] : [`keys of ${found.keys.join(", ") || "nobody"}`]),
-        ...(text(found.listen) === text(wanted.listen) ? [] : [`it listens at ${found.listen.host}:${found.listen.port}`]),
+        ...(text(found.listen) === text(wanted.listen)
+          ? []
+          : [`it listens at ${found.listen.host}:${found.listen.port}`]),
       ];
       return unless(problems, "as granted");
     },

@@ -33,9 +33,7 @@ function secretPaths({ spec, manifest }: Subject, principal: Principal, all: rea
       "/var/log/journal",
       "/var/lib/bailiwick/ledger",
       ...others.map(({ unit }) => `/run/credentials/${unit}.service`),
-      ...manifest.directories
-        .filter(({ user }) => user !== principal.user && user !== "root")
-        .map(({ path }) => path),
+      ...manifest.directories.filter(({ user }) => user !== principal.user && user !== "root").map(({ path }) => path),
       ...Object.keys(spec.access.admins).map((admin) => `/home/${admin}`),
       // the egress proxy reads its own file of whichever release is current, and so the whole of it
       ...(principal.kind === "egress" ? [] : ["/opt/bailiwick/current/etc/firewall.nft"]),
@@ -136,9 +134,13 @@ function sealed({ manifest }: Subject): Probe<{ list: Outcome; owners: Outcome }
         ({ name, version }) => !files.some(([path]) => path === `${name}/${version}.cred`),
       );
       const open = Object.entries(found).flatMap(([path, owner]) =>
-        owner !== null && (owner.uid !== 0 || (owner.mode & 0o077) !== 0) ? [`${path} (${owner.mode.toString(8)})`] : [],
+        owner !== null && (owner.uid !== 0 || (owner.mode & 0o077) !== 0)
+          ? [`${path} (${owner.mode.toString(8)})`]
+          : [],
       );
-      const shared = files.filter(([, mode]) => (mode & 0o022) !== 0).map(([path]) => `${path} can be written by others`);
+      const shared = files
+        .filter(([, mode]) => (mode & 0o022) !== 0)
+        .map(([path]) => `${path} can be written by others`);
       return unless(
         [...open, ...shared, ...missing.map(({ name }) => `${name} is missing`)],
         `${files.length} files, closed`,

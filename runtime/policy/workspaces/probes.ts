@@ -1,6 +1,6 @@
-import { held, mustFail, together, broken, words } from "../judgement.ts";
+import { broken, held, mustFail, together, words } from "../judgement.ts";
 import type { Outcome, Probe, Subject } from "../probe.ts";
-import { workspaceMounts, workspacePath, type WorkspaceMount } from "./mounts.ts";
+import { type WorkspaceMount, workspaceMounts, workspacePath } from "./mounts.ts";
 
 /** What of the disk each agent sees: its granted workspaces, in their mode, and no other. */
 export function workspaceProbes({ spec, manifest }: Subject): Probe[] {
@@ -95,7 +95,9 @@ function acls({ manifest }: Subject): Probe<Outcome[]> {
           const open = lines.filter((line) => /^(other|group):.*[rwx]/.test(line) && !line.endsWith(":---"));
           const wrong = [
             ...found.filter((line) => !wanted(path).includes(line)),
-            ...wanted(path).filter((line) => !found.includes(line)).map((line) => `${line} missing`),
+            ...wanted(path)
+              .filter((line) => !found.includes(line))
+              .map((line) => `${line} missing`),
             ...open.filter((line) => /^other:/.test(line)),
           ];
           return wrong.length === 0 ? held(`${path} as granted`) : broken(`${path}: ${wrong.join(", ")}`);

@@ -53,7 +53,9 @@ function hostKeys(hostKey: string): Probe<HostKeyFacts> {
       if (foundCopies !== 0 && foundCopies !== 1) return unprovable(words(facts.copies), "the disk was not searched");
       return unless(
         [
-          ...(firstTwoWords(String(facts.key.value)) === hostKey ? [] : ["the key on disk is not the one that was shown"]),
+          ...(firstTwoWords(String(facts.key.value)) === hostKey
+            ? []
+            : ["the key on disk is not the one that was shown"]),
           ...(names === "ssh_host_ed25519_key ssh_host_ed25519_key.pub" ? [] : [`other host keys: ${names}`]),
           ...(facts.claimed.ok ? [] : ["the host is not claimed"]),
           ...(facts.pending.ok ? ["a host key is pending in /etc/ssh/bailiwick-next"] : []),
@@ -108,7 +110,9 @@ function sshSettings(): Probe<Outcome> {
       return unless(
         Object.entries(SSHD).flatMap(([key, wanted]) => {
           const values = found.get(key)?.join(" and ") ?? "unset";
-          return values === wanted || (values === "unset" && (wanted === "none" || wanted === "no")) ? [] : [`${key} is ${values}`];
+          return values === wanted || (values === "unset" && (wanted === "none" || wanted === "no"))
+            ? []
+            : [`${key} is ${values}`];
         }),
         "as the baseline makes them",
       );
@@ -140,7 +144,9 @@ function adminKeys({ spec }: Subject): Probe<Outcome> {
         .filter(Boolean)
         .map((line) => {
           const [file = "", ...rest] = line.split(":");
-          const user = /^\/home\/([^/]+)\//.exec(file)?.[1] ?? (file.startsWith("/root/") ? "root" : file.split("/").at(-1) ?? "");
+          const user =
+            /^\/home\/([^/]+)\//.exec(file)?.[1] ??
+            (file.startsWith("/root/") ? "root" : (file.split("/").at(-1) ?? ""));
           return { file, user, key: rest.join(":") };
         });
       const keyOf = (user: string) => admins.find(([name]) => name === user)?.[1].publicKey;
@@ -148,7 +154,9 @@ function adminKeys({ spec }: Subject): Probe<Outcome> {
         const own = keyOf(user);
         return typeof own !== "string" || firstTwoWords(own) !== firstTwoWords(key);
       });
-      const missing = admins.filter(([name]) => !found.some(({ user }) => user === name)).map(([name]) => `${name} has no key`);
+      const missing = admins
+        .filter(([name]) => !found.some(({ user }) => user === name))
+        .map(([name]) => `${name} has no key`);
       return unless(
         [...strange.map(({ file }) => `a key in ${file} is not the spec's`), ...missing],
         admins.map(([name]) => name).join(", "),
@@ -178,7 +186,8 @@ function accounts({ spec, manifest }: Subject): Probe<AccountFacts> {
       return { passwd, group, passwords };
     },
     judge: ({ passwd, group, passwords }) => {
-      if (!passwd.ok || !group.ok || !passwords.ok) return unprovable(words(passwords), "the accounts could not be read");
+      if (!passwd.ok || !group.ok || !passwords.ok)
+        return unprovable(words(passwords), "the accounts could not be read");
       const users = rows(String(passwd.value)).map(([name = "", , uid, gid, , , shell = ""]) => ({
         name,
         uid: Number(uid),
@@ -192,18 +201,26 @@ function accounts({ spec, manifest }: Subject): Probe<AccountFacts> {
       const known = new Map(manifest.users.map(({ name, uid }) => [name, uid]));
       const inRange = ({ uid }: { uid: number }) => uid >= PRINCIPAL_UIDS.first && uid <= PRINCIPAL_UIDS.last;
       const admins = Object.keys(spec.access.admins).sort().join(", ");
-      const members = (name: string) => groups.find((one) => one.name === name)?.members.sort().join(", ") ?? "";
+      const members = (name: string) =>
+        groups
+          .find((one) => one.name === name)
+          ?.members.sort()
+          .join(", ") ?? "";
       return unless(
         [
           ...users.filter(({ name, uid }) => uid === 0 && name !== "root").map(({ name }) => `${name} is root`),
           ...users
             .filter((user) => (inRange(user) || known.has(user.name)) && !/\/(nologin|false)$/.test(user.shell))
             .map(({ name, shell }) => `${name} has shell ${shell}`),
-          ...[...known].filter(([name, uid]) => !users.some((user) => user.name === name && user.uid === uid)).map(([name]) => `${name} is missing`),
+          ...[...known]
+            .filter(([name, uid]) => !users.some((user) => user.name === name && user.uid === uid))
+            .map(([name]) => `${name} is missing`),
           ...groups
             .filter(({ members: of }) => of.some((name) => known.has(name)))
             .map(({ name }) => `a principal is in group ${name}`),
-          ...(members("bailiwick-admins") === admins ? [] : [`bailiwick-admins are ${members("bailiwick-admins") || "nobody"}`]),
+          ...(members("bailiwick-admins") === admins
+            ? []
+            : [`bailiwick-admins are ${members("bailiwick-admins") || "nobody"}`]),
           ...(members("sudo") === "" ? [] : [`in group sudo: ${members("sudo")}`]),
           ...stdoutOf(passwords)
             .split("\n")
@@ -238,7 +255,9 @@ function sudo({ manifest }: Subject): Probe<Outcome[]> {
         facts.map((outcome, i) => {
           const name = manifest.users[i]?.name;
           if (/is not allowed to run sudo/.test(stdoutOf(outcome))) return held("not allowed");
-          return outcome.ok ? broken(`${name} may use sudo`) : unprovable(`${name}: ${words(outcome)}`, "sudo did not say");
+          return outcome.ok
+            ? broken(`${name} may use sudo`)
+            : unprovable(`${name}: ${words(outcome)}`, "sudo did not say");
         }),
       ),
   };

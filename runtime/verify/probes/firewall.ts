@@ -59,7 +59,9 @@ function tables(): Probe<TableFacts> {
             ];
           }),
           ...(/^ActiveState=active$/m.test(stdoutOf(holder)) ? [] : ["the holder does not run"]),
-          ...(/^StatusText=failed/m.test(stdoutOf(holder)) ? [/^StatusText=(.*)$/m.exec(stdoutOf(holder))?.[1] ?? ""] : []),
+          ...(/^StatusText=failed/m.test(stdoutOf(holder))
+            ? [/^StatusText=(.*)$/m.exec(stdoutOf(holder))?.[1] ?? ""]
+            : []),
         ],
         "both owned and persistent",
       );
@@ -113,5 +115,7 @@ export function compareRules(kernel: string, files: string) {
   const more = has.filter((line) => !wants.includes(line)).map((line) => `too much: ${line}`);
   const less = wants.filter((line) => !has.includes(line)).map((line) => `missing: ${line}`);
   if (more.length + less.length > 0) return unless([...more, ...less], "");
-  return has.join("\n") === wants.join("\n") ? held(`${has.length} lines, the same`) : broken("the order of the rules differs");
+  return has.join("\n") === wants.join("\n")
+    ? held(`${has.length} lines, the same`)
+    : broken("the order of the rules differs");
 }

@@ -4,7 +4,16 @@ import { digestOf } from "../../spec/digest.ts";
 
 /** What first boot made of the machine, and whether it still is so. */
 export function machineProbes(subject: Subject): Probe[] {
-  return [spec(subject), baseline(subject), dataVolume(), temporaryMounts(), kernelSettings(), listeners(), updates(), journal()];
+  return [
+    spec(subject),
+    baseline(subject),
+    dataVolume(),
+    temporaryMounts(),
+    kernelSettings(),
+    listeners(),
+    updates(),
+    journal(),
+  ];
 }
 
 function stdoutOf(outcome: Outcome): string {
@@ -38,7 +47,9 @@ function baseline({ spec: { baseline: wanted } }: Subject): Probe<Outcome> {
       if (found === null) return broken("the record of first boot cannot be read");
       const [, digest = "", status, step] = found;
       if (status !== "done") return broken(`${status} at ${step}`);
-      return digest === wanted ? held(`done, ${digest.slice(0, 12)}`) : broken(`another baseline: ${digest.slice(0, 12)}`);
+      return digest === wanted
+        ? held(`done, ${digest.slice(0, 12)}`)
+        : broken(`another baseline: ${digest.slice(0, 12)}`);
     },
   };
 }
@@ -142,13 +153,14 @@ function kernelSettings(): Probe<SysctlFacts> {
     expected: "each at its value (in a container, the operator's kernel keeps its own)",
     read: async (host) => {
       const [values, skipped] = await Promise.all([
-        host.root({ do: "run", argv: ["/bin/sh", "-fc", `set +f; ${READ_SYSCTL}`], seconds: 20 }),
+        host.root({ do: "run", argv: ["/bin/sh", "-c", READ_SYSCTL], seconds: 20 }),
         host.root({ do: "text", path: "/etc/bailiwick/sysctl-skipped" }),
       ]);
       return { values, skipped };
     },
     judge: ({ values, skipped }) => {
-      if (!values.ok || !skipped.ok) return unprovable(words(values.ok ? skipped : values), "the settings could not be read");
+      if (!values.ok || !skipped.ok)
+        return unprovable(words(values.ok ? skipped : values), "the settings could not be read");
       const left = new Set(String(skipped.value).split("\n").filter(Boolean));
       const lines = stdoutOf(values)
         .split("\n")
@@ -181,7 +193,8 @@ function listeners(): Probe<readonly Listener[]> {
     judge: (facts) => {
       const beyond = facts.filter(({ address }) => !/^127\.|^::1$|^::ffff:127\./.test(address));
       const others = beyond.filter(
-        ({ protocol, port }) => !(protocol === "tcp" && port === 22) && !(protocol === "udp" && CLIENT_PORTS.includes(port)),
+        ({ protocol, port }) =>
+          !(protocol === "tcp" && port === 22) && !(protocol === "udp" && CLIENT_PORTS.includes(port)),
       );
       if (!beyond.some(({ protocol, port }) => protocol === "tcp" && port === 22))
         return unprovable("nothing listens", "not even sshd was seen, so the list is not whole");

@@ -30,7 +30,9 @@ function attestedKey({ contact, hostKey, bootstrapKey }: OutsideView): Probe<{ c
     read: async () => ({ contact, spent: hostKey !== keyOf(bootstrapKey) }),
     judge: ({ contact: how, spent }) => {
       if (how === "first" || !spent) return broken("it still shows the one-time key of first contact");
-      return how === "later" ? held("attested") : unprovable("pinned", "this connection did not ask for the attestation");
+      return how === "later"
+        ? held("attested")
+        : unprovable("pinned", "this connection did not ask for the attestation");
     },
   };
 }

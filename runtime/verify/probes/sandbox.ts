@@ -43,7 +43,16 @@ function ownDirectories({ manifest }: Subject, { user }: Principal): string[] {
 
 function readOnly({ manifest }: Subject, principal: Principal): Probe<Outcome[]> {
   const config = principal.kind === "agent" ? ["/etc/bailiwick/agent"] : [];
-  const folders = ["/etc", "/usr/bin", "/usr/lib/bailiwick", "/opt", "/run", "/var/lib", "/workspaces", "/etc/systemd/system"];
+  const folders = [
+    "/etc",
+    "/usr/bin",
+    "/usr/lib/bailiwick",
+    "/opt",
+    "/run",
+    "/var/lib",
+    "/workspaces",
+    "/etc/systemd/system",
+  ];
   const components = Object.values(manifest.components).map((digest) => `/opt/bailiwick/components/${digest}`);
   const files = ["/etc/passwd", "/etc/hosts", "/etc/resolv.conf", "/usr/bin/sh", "/proc/sys/kernel/core_pattern"];
   const openclaw = manifest.agents.some(({ name, runtime }) => name === principal.name && runtime === "openclaw");
@@ -71,8 +80,7 @@ function execution(subject: Subject, principal: Principal): Probe<Outcome[]> {
     ...about(principal, "execution"),
     title: "runs no program that it wrote itself",
     expected: `nothing runs from ${directories.join(", ")}`,
-    read: (host) =>
-      Promise.all(directories.map((directory) => host.as(principal.id, { do: "run-copy", directory }))),
+    read: (host) => Promise.all(directories.map((directory) => host.as(principal.id, { do: "run-copy", directory }))),
     judge: (facts) => together(facts.map((outcome, i) => mustFail(directories[i] ?? "", outcome))),
   };
 }
@@ -96,8 +104,7 @@ function systemCalls(principal: Principal): Probe<Outcome[]> {
     ...about(principal, "system-calls"),
     title: "is refused the kernel calls it has no need of",
     expected: "EPERM for each",
-    read: (host) =>
-      Promise.all(SYSTEM_CALLS.map((name) => host.as(principal.id, { do: "system-call", name }))),
+    read: (host) => Promise.all(SYSTEM_CALLS.map((name) => host.as(principal.id, { do: "system-call", name }))),
     judge: (facts) => {
       const unknown = facts.find((outcome) => outcome.errno === "UNKNOWN_MACHINE");
       if (unknown) return unprovable(String(unknown.value), "the call numbers of this processor are not known here");

@@ -77,7 +77,10 @@ export function parseShown(stdout: string): Map<string, string>[] {
   return stdout
     .trim()
     .split(/\n\n+/)
-    .map((block) => new Map(block.split("\n").map((line) => [line.split("=", 1)[0] ?? "", line.slice(line.indexOf("=") + 1)])));
+    .map(
+      (block) =>
+        new Map(block.split("\n").map((line) => [line.split("=", 1)[0] ?? "", line.slice(line.indexOf("=") + 1)])),
+    );
 }
 
 const SHOWN = "Id,FragmentPath,DropInPaths,NeedDaemonReload,BindsTo,ActiveState";
@@ -118,17 +121,23 @@ function unitProblems(unit: ReadonlyMap<string, string>): string[] {
   const dropIns = value("DropInPaths").split(" ").filter(Boolean);
   if (name === "bailiwick-firewall.service")
     return [
-      ...(value("FragmentPath") === "/etc/systemd/system/bailiwick-firewall.service" ? [] : [`${name} is not the baseline's`]),
+      ...(value("FragmentPath") === "/etc/systemd/system/bailiwick-firewall.service"
+        ? []
+        : [`${name} is not the baseline's`]),
       ...dropIns.map((path) => `${name} is changed by ${path}`),
       ...(value("ActiveState") === "active" ? [] : [`${name} is ${value("ActiveState")}`]),
     ];
   const isSandbox = (path: string) => FROM_RELEASE.test(path) && path.endsWith("/50-sandbox.conf");
   return [
-    ...(FROM_RELEASE.test(value("FragmentPath")) ? [] : [`${name} is not the release's: ${value("FragmentPath") || "no file"}`]),
+    ...(FROM_RELEASE.test(value("FragmentPath"))
+      ? []
+      : [`${name} is not the release's: ${value("FragmentPath") || "no file"}`]),
     ...(dropIns.some(isSandbox) ? [] : [`${name} has no sandbox`]),
     ...dropIns.filter((path) => !isSandbox(path)).map((path) => `${name} is changed by ${path}`),
     ...(value("NeedDaemonReload") === "no" ? [] : [`${name}: systemd has not read its files since they changed`]),
-    ...(value("BindsTo").split(" ").includes("bailiwick-firewall.service") ? [] : [`${name} is not bound to the firewall`]),
+    ...(value("BindsTo").split(" ").includes("bailiwick-firewall.service")
+      ? []
+      : [`${name} is not bound to the firewall`]),
   ];
 }
 
@@ -143,10 +152,7 @@ function failedUnits(): Probe<Outcome> {
     judge: (outcome) => {
       if (!outcome.ok) return unprovable(words(outcome), "systemd did not answer");
       const lines = (outcome.value as { stdout: string }).stdout.split("\n");
-      return unless(
-        lines.map((line) => line.split(" ")[0] ?? "").filter(Boolean),
-        "none",
-      );
+      return unless(lines.map((line) => line.split(" ")[0] ?? "").filter(Boolean), "none");
     },
   };
 }
@@ -193,7 +199,9 @@ function processProblems(one: Process, uid: number): string[] {
     ...(one.NoNewPrivs === "1" ? [] : [`${name} may gain privileges`]),
     ...(capabilities.length === 0 ? [] : [`${name} has capabilities (${capabilities.join(", ")})`]),
     ...(one.shared.length === 0 ? [] : [`${name} shares the host's ${shorten(one.shared)} namespace`]),
-    ...(one.Groups.split(/\s+/).every((text) => text === "" || text === String(uid)) ? [] : [`${name} is in groups ${one.Groups}`]),
+    ...(one.Groups.split(/\s+/).every((text) => text === "" || text === String(uid))
+      ? []
+      : [`${name} is in groups ${one.Groups}`]),
   ];
 }
 

@@ -2,12 +2,14 @@ import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { stripVTControlCharacters } from "node:util";
+import type { Internet } from "./internet.ts";
 
 export interface Ran {
   code: number;
   stdout: string;
   stderr: string;
-  /** stdout and stderr together. */
+  /** stdout and stderr together, without colours. */
   text: string;
 }
 
@@ -20,11 +22,21 @@ const root = resolve(import.meta.dirname, "../../..");
 export class Project {
   readonly dir: string;
   readonly env: Record<string, string>;
+  readonly #internet: Internet | undefined;
 
-  /** @param app text of its `main.ts`; `KIT` in it is where constructs are imported from */
-  constructor(app: string, env: Record<string, string> = {}) {
+  /**
+   * @param app text of its `main.ts`; `KIT` in it is where constructs are imported from
+   * @param internet network that everything of the project runs in; default: this machine's own
+   */
+  constructor(app: string, env: Record<string, string> = {}, internet?: Internet) {
+    this.#internet = internet;
     this.dir = mkdtempSync(join(tmpdir(), "bailiwick-project-"));
-    const config = { language: "typescript", app: "node --import tsx main.ts", projectId: "test", sendCrashReports: "false" };
+    const config = {
+      language: "typescript",
+      app: "node --import tsx main.ts",
+      projectId: "test",
+      sendCrashReports: "false",
+    };
     writeFileSync(join(this.dir, "cdktf.json"), JSON.stringify(config));
     writeFileSync(join(this.dir, "package.json"), JSON.stringify({ type: "module" }));
     symlinkSync(join(root, "node_modules"), join(this.dir, "node_modules"));
@@ -57,8 +69,13 @@ export class Project {
   }
 
   run(program: string, args: string[], env: Record<string, string> = {}, cwd = this.dir): Promise<Ran> {
+    const [command, rest] = this.#internet?.inside(program, args) ?? [program, args];
     return new Promise((done, fail) => {
-      const child = spawn(program, args, { cwd, env: { ...process.env, ...this.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+      const child = spawn(command, rest, {
+        cwd,
+        env: { ...process.env, ...this.env, ...env },
+        stdio: ["ignore", "pipe", "pipe"],
+      });
       let stdout = "";
       let stderr = "";
       child.stdout.on("data", (chunk) => {
@@ -68,7 +85,9 @@ export class Project {
         stderr += chunk;
       });
       child.on("error", fail);
-      child.on("close", (code) => done({ code: code ?? 255, stdout, stderr, text: stdout + stderr }));
+      child.on("close", (code) =>
+        done({ code: code ?? 255, stdout, stderr, text: stripVTControlCharacters(stdout + stderr) }),
+      );
     });
   }
 

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { expectedPackages, lockedPackages } from "../../../runtime/bundle/locked-packages.ts";
@@ -16,8 +16,10 @@ describe("the lock files of this kit", () => {
       if (found.inBundle !== true) expect(found.integrity, at).toMatch(/^sha512-[A-Za-z0-9+/]{86}==$/);
     const { dependencies } = JSON.parse(locked.packageJson);
     for (const wanted of Object.values(dependencies)) expect(wanted).toMatch(/^\d+\.\d+\.\d+$/);
-    expect(readFileSync(join(locked.folder, "package-lock.json"), "utf8")).not.toMatch(
-      /"resolved"|registry|\.tgz|git\+|codeload/,
+    expect(locked.lockFile).not.toMatch(/"resolved"|"git[+:]|"file:|\.tgz"/);
+    const hosts = [...locked.lockFile.matchAll(/https?:\/\/([^/"]+)/g)].map(([, host]) => host ?? "");
+    expect(hosts.filter((host) => /npm|registr|mirror|artifact|verdaccio|yarn|nexus|localhost|\d$/.test(host))).toEqual(
+      [],
     );
   });
 
@@ -60,7 +62,7 @@ describe("a lock file", () => {
     const tampered = await lockedPackages(folder);
     expect(tampered.digest).not.toBe(real.digest);
     const into = join(folder, "into");
-    await expect(install(tampered, into, await npmOfMachine())).rejects.toThrow(/EINTEGRITY|integrity/);
+    await expect(install(tampered, into, await npmOfMachine())).rejects.toThrow(/EINTEGRITY/);
     expect(readdirSync(into)).not.toContain("node_modules");
   });
 });

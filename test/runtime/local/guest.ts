@@ -51,7 +51,7 @@ function sleepSync(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
-/** What a process of its own printed, and when its descriptors 1, 2 and 3 were closed by the last that held them. */
+/** What a process of its own printed, and when its descriptors 1, 2 and 3 were closed by the last that held them (5 s at most). */
 export interface ChildRun {
   readonly status: number | null;
   readonly text: string;
@@ -68,17 +68,33 @@ export function inAnotherProcess(code: string): Promise<ChildRun> {
     env: { ...process.env, SOME_API_KEY: "canary-in-the-environment" },
   });
   let text = "";
-  let exitedMs = 0;
   for (const stream of child.stdio.slice(1))
     stream?.on("data", (chunk) => {
       text += chunk;
     });
-  child.on("exit", () => {
-    exitedMs = Date.now() - start;
-  });
   return new Promise((done, fail) => {
     child.on("error", fail);
-    child.on("close", (status) => done({ status, text, exitedMs, closedMs: Date.now() - start }));
+    child.on("exit", (status) => {
+      const exitedMs = Date.now() - start;
+      const end = () => {
+        clearTimeout(timer);
+        for (const stream of child.stdio) stream?.destroy();
+        done({ status, text, exitedMs, closedMs: Date.now() - start });
+      };
+      const timer = setTimeout(end, 5000);
+      child.on("close", end);
+    });
+  });
+}
+
+/** A service of the operator's on 127.0.0.1 that says `reached`; in another process, since ssh() stops this one's events. */
+export function serveOnLoopback(): Promise<{ port: number; stop: () => void }> {
+  const source = `const server = require("node:net").createServer((socket) => socket.end("reached"));
+    server.listen(0, "127.0.0.1", () => console.log(server.address().port));`;
+  const child = spawn(process.execPath, ["-e", source], { stdio: ["ignore", "pipe", "inherit"] });
+  return new Promise((done, fail) => {
+    child.on("error", fail);
+    child.stdout.once("data", (port) => done({ port: Number(port), stop: () => child.kill() }));
   });
 }
 

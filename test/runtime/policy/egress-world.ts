@@ -177,11 +177,14 @@ export class EgressWorld {
     if (fresh) execFileSync("install", ["-d", "-o", "20000", "-g", "20000", run]);
     writeFileSync(file, text.replaceAll("/run/bailiwick-egress", run));
     chownSync(file, 20000, 20000);
-    const before = this.log.filter((line) => line.includes("Loading success")).length;
+    const lines = (text: string) => this.log.filter((line) => line.includes(text)).length;
+    const loaded = lines("Loading success");
+    const left = lines("Former worker");
     if (fresh) this.haproxy = this.#spawn(this.host, [...asUid(20000), "haproxy", "-W", "-f", file]);
     else this.haproxy?.kill("SIGUSR2");
     for (let i = 0; i < 100; i++) {
-      if (this.log.filter((line) => line.includes("Loading success")).length > before) return;
+      // a reload is over when the worker before it has left; a signal sent earlier is lost
+      if (lines("Loading success") > loaded && (fresh || lines("Former worker") > left)) return;
       await sleep(50);
     }
     throw new Error(`haproxy did not load: ${this.log.join("\n")}`);

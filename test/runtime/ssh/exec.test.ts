@@ -10,6 +10,7 @@ import { CommandTimeoutError, UnreachableError } from "../../../runtime/ssh/erro
 import { shellQuote } from "../../../runtime/ssh/shell-quote.ts";
 import { type CuttingProxy, startCuttingProxy } from "./cutting-proxy.ts";
 import { type LoopbackSshd, sshdMissing, startSshd, username } from "./loopback-sshd.ts";
+import { startManInTheMiddle } from "./man-in-the-middle.ts";
 import { makeKey, type TestKey } from "./test-keys.ts";
 
 describe.skipIf(sshdMissing)("commands, on the real sshd", () => {
@@ -52,7 +53,7 @@ describe.skipIf(sshdMissing)("commands, on the real sshd", () => {
       stderr: "err\n",
     });
     expect(await connection.exec("true")).toEqual({ code: 0, signal: null, stdout: "", stderr: "" });
-    expect(await connection.exec("kill -9 $$")).toMatchObject({ code: null, signal: "SIGKILL" });
+    expect(await connection.exec("kill -9 $$")).toMatchObject({ code: null, signal: "KILL" });
   });
 
   it("have no stdin unless given, and text as UTF-8", async () => {
@@ -189,6 +190,31 @@ describe.skipIf(sshdMissing)("commands, on the real sshd", () => {
     await other.close();
     await expect(relay.exited).rejects.toThrow("is closed");
     await expect(other.exec("true")).rejects.toThrow("is closed");
+  });
+});
+
+describe("a command that is over at once", () => {
+  it("tells how it ended, although that comes together with its start", async () => {
+    const dir = mkdtempSync(join(tmpdir(), "bailiwick-test-"));
+    const host = makeKey(dir, "host");
+    const server = await startManInTheMiddle({ hostKey: host.path });
+    const connection = await connect({
+      host: "127.0.0.1",
+      port: server.port,
+      username,
+      identity: makeKey(dir, "ada").identity,
+      trust: { kind: "pinned", hostKey: host.publicKey },
+    });
+    try {
+      for (let n = 0; n < 20; n += 1) {
+        expect(await connection.exec("quick")).toEqual({ code: 0, signal: null, stdout: "", stderr: "" });
+        expect(await (await connection.stream("quick")).exited).toEqual({ code: 0, signal: null });
+      }
+    } finally {
+      await connection.close();
+      await server.stop();
+      rmSync(dir, { recursive: true, force: true });
+    }
   });
 });
 

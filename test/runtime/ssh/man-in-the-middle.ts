@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import type { ServerConfig } from "ssh2";
 import ssh2 from "ssh2";
 
@@ -48,9 +48,13 @@ export async function startManInTheMiddle(options: {
     client.on("session", (accept) => {
       accept().on("exec", (acceptExec, _reject, info) => {
         commands.push(info.command);
+        // start and end of the command arrive together
+        const socket: Socket = Reflect.get(client, "_sock");
+        socket.cork();
         const channel = acceptExec();
         channel.exit(0);
         channel.end();
+        setImmediate(() => socket.uncork());
       });
     });
   });

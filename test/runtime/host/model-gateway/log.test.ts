@@ -1,4 +1,5 @@
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { errorCode } from "../../../../runtime/host/model-gateway/log.ts";
 import { ask, asOps, chat, open, raw } from "./client.ts";
 import { configFor, KEYS, type RunningGateway, startGateway, until } from "./program.ts";
 import { OPENAI_ANSWER, provider, startUpstream, type TestUpstream } from "./test-upstream.ts";
@@ -136,5 +137,16 @@ describe("the log", () => {
       expect(outcomes()).toContain(expected);
     expect(gateway.output()).not.toMatch(/canary/i);
     expect(gateway.output()).not.toContain(Buffer.from(KEYS.ops).toString("base64"));
+  });
+
+  it("tells of an error its code or its kind, never its message", () => {
+    const coded = Object.assign(new Error("canary"), { code: "ECONNRESET" });
+    const strange = Object.assign(new Error("canary"), { code: "canary in a code", name: "canary in a name" });
+    expect([coded, new TypeError("canary"), strange, "canary"].map(errorCode)).toEqual([
+      "ECONNRESET",
+      "TypeError",
+      "unknown",
+      "unknown",
+    ]);
   });
 });

@@ -5,7 +5,7 @@ import type { AddressInfo } from "node:net";
 import { afterAll } from "vitest";
 
 /** A request as it arrived, nothing normalised. */
-export interface Received {
+interface Received {
   readonly method: string;
   readonly url: string;
   readonly rawHeaders: readonly string[];

@@ -32,7 +32,8 @@ beforeAll(() => {
     write(`release/${path}`, content);
     if (!path.startsWith("units/")) continue;
     write(path.replace("units/", "etc/systemd/system/"), content);
-    for (const [, program = ""] of content.matchAll(/^Exec(?:Start|StartPre|Reload)=\+?(\/\S+)/gm)) write(program, "#!/bin/sh\n", 0o755);
+    for (const [, program = ""] of content.matchAll(/^Exec(?:Start|StartPre|Reload)=\+?(\/\S+)/gm))
+      write(program, "#!/bin/sh\n", 0o755);
   }
   write("etc/systemd/system/bailiwick-firewall.service", "[Service]\nExecStart=/bin/true\n");
   write("bin/true", "#!/bin/sh\n", 0o755);

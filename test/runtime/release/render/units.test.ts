@@ -102,11 +102,14 @@ describe("a command agent", () => {
 });
 
 describe("programs of the kit", () => {
-  it("can run nothing but themselves", () => {
+  it("can run nothing but themselves, nor anything from where they can write", () => {
     expect(sandbox("gateway")).toMatch(
-      /^NoExecPaths=\/\nExecPaths=\/opt\/bailiwick\/components\/[0-9a-f]{64} \/usr\/lib/m,
+      /^NoExecPaths=\/ \/tmp \/var\/tmp \/dev\/shm \/var\/lib\/bailiwick\/gateway\nExecPaths=\/opt\/bailiwick\/components\/[0-9a-f]{64} \/usr\/lib/m,
     );
-    expect(sandbox("egress")).toContain("NoExecPaths=/\nExecPaths=/usr/sbin/haproxy /usr/lib /lib /lib64\n");
+    expect(sandbox("egress")).toContain(
+      "NoExecPaths=/ /tmp /var/tmp /dev/shm\nExecPaths=/usr/sbin/haproxy /usr/lib /lib /lib64\n",
+    );
+    expect(unit("egress")).toContain("BindPaths=/run/bailiwick-egress\nNoExecPaths=/run/bailiwick-egress\n");
   });
 
   it("the egress proxy's unit does not depend on who is granted what, and its reload finds the new release", () => {

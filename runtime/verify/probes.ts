@@ -1,0 +1,29 @@
+import { egressProbes } from "../policy/egress/probes.ts";
+import { modelProbes } from "../policy/models/probes.ts";
+import type { Probe, Subject } from "../policy/probe.ts";
+import { secretProbes } from "../policy/secrets/probes.ts";
+import { workspaceProbes } from "../policy/workspaces/probes.ts";
+import { accessProbes } from "./probes/access.ts";
+import { firewallProbes } from "./probes/firewall.ts";
+import { machineProbes } from "./probes/machine.ts";
+import { type OutsideView, outsideProbes } from "./probes/outside.ts";
+import { sandboxProbes } from "./probes/sandbox.ts";
+import { unitProbes } from "./probes/units.ts";
+
+/** Every probe of a host: what is granted must work, what is not must fail, and what enforces both must be in place. */
+export function hostProbes(subject: Subject, view: OutsideView): Probe[] {
+  const probes = [
+    ...outsideProbes(view),
+    ...machineProbes(subject),
+    ...accessProbes(subject, view.hostKey),
+    ...firewallProbes(),
+    ...unitProbes(subject),
+    ...egressProbes(subject),
+    ...modelProbes(subject),
+    ...workspaceProbes(subject),
+    ...secretProbes(subject),
+    ...sandboxProbes(subject),
+  ];
+  const place = (probe: Probe) => (probe.vantage === "outside" ? 0 : probe.id.startsWith("root/") ? 1 : 2);
+  return probes.sort((a, b) => place(a) - place(b) || (a.id < b.id ? -1 : 1));
+}

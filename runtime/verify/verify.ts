@@ -1,0 +1,144 @@
+import type { Judgement, Listener, Probe, ProbedHost, Subject, Verdict } from "../policy/probe.ts";
+import { UnprovableError } from "../policy/probe.ts";
+import type { HostSpec } from "../spec/host-spec.ts";
+import { ReleaseManifest } from "../spec/manifest.ts";
+import type { Connection } from "../ssh/connection.ts";
+import type { Identity } from "../ssh/identity.ts";
+import { letsIn, tryUnwanted } from "../ssh/unwanted.ts";
+import { BatchingHost, type HostFacts } from "./host.ts";
+import type { OutsideView } from "./probes/outside.ts";
+import { hostProbes } from "./probes.ts";
+import { attemptOnHost } from "./remote.ts";
+
+/** One probe as it went. */
+export interface ProbeResult {
+  id: string;
+  title: string;
+  vantage: string;
+  expected: string;
+  found: string;
+  verdict: Verdict;
+  /** Why it could not be proven; only with `unprovable`. */
+  reason?: string;
+  /** Until its facts were there; probes run together, so these do not add up. */
+  ms: number;
+}
+
+/** What `bailiwick verify --json` prints. */
+export interface Report {
+  host: string;
+  /** Digest of the release that runs. */
+  release: string;
+  probes: ProbeResult[];
+  held: number;
+  broken: number;
+  unprovable: number;
+}
+
+export interface VerifyOptions {
+  readonly connection: Connection;
+  readonly address: { readonly host: string; readonly port: number };
+  /** Who is logged in, and with what. */
+  readonly admin: string;
+  readonly identity: Identity;
+  /** With its bindings resolved. */
+  readonly spec: HostSpec;
+  /** The one-time host key of first contact. */
+  readonly bootstrapKey: string;
+}
+
+/** There is no release on the host: nothing to derive probes from. */
+export class NoReleaseError extends Error {}
+
+/**
+ * Tries every boundary of a host. Nothing is changed on it; a probe that could not be tried is `unprovable`.
+ * @throws NoReleaseError, UnreachableError
+ */
+export async function verifyHost(options: VerifyOptions): Promise<Report> {
+  const { connection, spec } = options;
+  const { manifest, facts } = await look(connection);
+  const subject: Subject = { spec, manifest };
+  const host = new BatchingHost(subject, facts, (batch) => attemptOnHost(connection, batch));
+  return runProbes(subject, hostProbes(subject, outsideView(options)), host);
+}
+
+/** Reads the facts of all probes, and judges them. */
+export async function runProbes(
+  { spec, manifest }: Subject,
+  probes: readonly Probe[],
+  host: ProbedHost,
+): Promise<Report> {
+  const results = await Promise.all(probes.map((probe) => runProbe(probe, host)));
+  const count = (verdict: Verdict) => results.filter((one) => one.verdict === verdict).length;
+  return {
+    host: spec.name,
+    release: manifest.digest,
+    probes: results,
+    held: count("held"),
+    broken: count("broken"),
+    unprovable: count("unprovable"),
+  };
+}
+
+async function runProbe(probe: Probe, host: ProbedHost): Promise<ProbeResult> {
+  const started = performance.now();
+  const { id, title, vantage, expected } = probe;
+  const judgement = await probe.read(host).then(
+    (facts) => probe.judge(facts),
+    (error: Error): Judgement => {
+      if (error instanceof UnprovableError) return { verdict: "unprovable", found: "not tried", reason: error.message };
+      throw error;
+    },
+  );
+  return { id, title, vantage, expected, ...judgement, ms: Math.round(performance.now() - started) };
+}
+
+async function look(connection: Connection): Promise<{ manifest: ReleaseManifest; facts: HostFacts }> {
+  const { root } = await attemptOnHost(connection, {
+    root: [
+      { do: "text", path: "/opt/bailiwick/current/manifest.json" },
+      {
+        do: "run",
+        argv: ["/bin/sh", "-c", "cat /etc/resolv.conf /run/systemd/resolve/resolv.conf 2>/dev/null; true"],
+        seconds: 10,
+      },
+      { do: "listening" },
+      { do: "time" },
+    ],
+    sandboxes: {},
+    serve: [],
+  });
+  const [manifest, resolvers, listening, time] = root;
+  if (!manifest?.ok) throw new NoReleaseError("there is no release on this host yet; push one with `bailiwick push`");
+  return {
+    manifest: ReleaseManifest.parse(JSON.parse(String(manifest.value))),
+    facts: {
+      resolvers: upstreamResolvers(((resolvers?.value ?? {}) as { stdout?: string }).stdout ?? ""),
+      listening: ((listening?.value ?? []) as [Listener["protocol"], string, number][]).map(
+        ([protocol, address, port]) => ({ protocol, address, port }),
+      ),
+      since: Number(time?.value ?? 0),
+    },
+  };
+}
+
+/** Addresses of the name servers of a resolv.conf that are not on the host itself. */
+export function upstreamResolvers(resolvConf: string): string[] {
+  const found = [...resolvConf.matchAll(/^nameserver\s+([0-9a-fA-F.:]+)\s*$/gm)].map(([, address = ""]) => address);
+  return [...new Set(found)].filter((address) => !/^127\.|^::1$/.test(address));
+}
+
+function outsideView({ connection, address, admin, identity, bootstrapKey }: VerifyOptions): OutsideView {
+  const trust = { kind: "pinned", hostKey: connection.hostKey } as const;
+  let asked: ReturnType<OutsideView["unwanted"]> | undefined;
+  return {
+    contact: connection.contact,
+    hostKey: connection.hostKey,
+    bootstrapKey,
+    unwanted: () => {
+      asked ??= tryUnwanted({ ...address, username: admin, identity, trust });
+      return asked;
+    },
+    rootLogin: () => letsIn({ ...address, username: "root", identity, trust }),
+  };
+}
