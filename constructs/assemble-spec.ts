@@ -38,6 +38,7 @@ export function assembleSpec(host: HostParts): AssembledSpec {
     values[key] = text;
     return { $binding: key };
   };
+  const urlOf = (name: string, url: string | null) => (url === null ? null : bind(`models.${name}.url`, { text: url }));
   const { admins, from } = host.access;
   const spec: HostSpec = {
     apiVersion: "bailiwick/v1",
@@ -56,7 +57,7 @@ export function assembleSpec(host: HostParts): AssembledSpec {
     models: Object.fromEntries(
       host.models.map(({ name, uid, provider }) => [
         name,
-        { provider: provider.kind, url: provider.url, apiKey: provider.apiKey?.name ?? null, uid },
+        { provider: provider.kind, url: urlOf(name, provider.url), apiKey: provider.apiKey?.name ?? null, uid },
       ]),
     ),
     agents: Object.fromEntries(host.agents.map(({ name, uid, runtime }) => [name, { uid, runtime: runtime.spec }])),

@@ -16,7 +16,7 @@ export interface HostedProviderProps {
 }
 
 export interface OpenAiCompatibleProps {
-  /** Origin of the API and path prefix before `/v1`, if any: `https://llm.example.com`, on port 443, by name. */
+  /** Origin of the API and path prefix before `/v1`, if any: `https://llm.example.com`, on port 443, by name. May be a Terraform token. */
   readonly url: string;
   /**
    * Reference to the server's API key.
@@ -71,10 +71,7 @@ export class ModelProvider {
 }
 
 function checkedUrl(path: string, url: string): string {
-  if (Token.isUnresolved(url))
-    throw new Refusal(
-      `${path}: received a Terraform token; the gateway may reach exact names only, which synth writes down: give a literal URL`,
-    );
+  if (Token.isUnresolved(url)) return url; // the push checks it, once Terraform knows it
   const why = typeof url === "string" ? whySecret(url) : undefined;
   if (why !== undefined)
     throw new Refusal(`${path}: received ${why}; give the URL alone and the key as apiKey: Secret.fromEnv("NAME")`);

@@ -6,7 +6,7 @@ import { type HostSpec, parseHostSpec } from "../spec/host-spec.ts";
 import { connect } from "../ssh/connect.ts";
 import type { Connection } from "../ssh/connection.ts";
 import type { Identity } from "../ssh/identity.ts";
-import { rotateHostKey } from "../ssh/rotate.ts";
+import { rotateHostKey, rotationIsFinished } from "../ssh/rotate.ts";
 import { uploadComponent } from "../ssh/upload.ts";
 import { Activator, HostError } from "./activator-client.ts";
 import { waitForBaseline } from "./baseline-wait.ts";
@@ -62,7 +62,7 @@ export async function push(options: PushOptions): Promise<PushResult> {
     uploads.catch(() => {});
     await waitForBaseline(connection, spec.baseline, spec.timeouts.baselineSeconds);
     const { components, uploaded } = await uploads;
-    if (connection.contact === "first") {
+    if (connection.contact === "first" || !(await rotationIsFinished(connection))) {
       progress("replacing the one-time host key");
       connection = await rotate(connection, spec, options);
     }

@@ -3,7 +3,7 @@ import { EgressGrant } from "../policy/egress/schema.ts";
 import { InvokeGrant, ModelProviderSpec } from "../policy/models/schema.ts";
 import { SecretSource } from "../policy/secrets/schema.ts";
 import { MountGrant, WorkspaceSpec } from "../policy/workspaces/schema.ts";
-import { bindable } from "./binding.ts";
+import { Binding, bindable } from "./binding.ts";
 import { Name, PRINCIPAL_UIDS } from "./names.ts";
 import { Cidr, SshPublicKey } from "./network.ts";
 import { checkReferences } from "./references.ts";
@@ -71,6 +71,9 @@ const Agent = z
 const Model = z
   .strictObject({
     ...ModelProviderSpec.shape,
+    url: z
+      .union([Binding, ModelProviderSpec.shape.url])
+      .describe("Origin of the provider's API. Null for `demo`, which runs on the host."),
     uid: z
       .number()
       .int()

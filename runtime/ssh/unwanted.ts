@@ -73,23 +73,24 @@ export async function tryUnwanted(options: UnwantedOptions): Promise<UnwantedAns
   }
 }
 
+/** SSH_OPEN_ADMINISTRATIVELY_PROHIBITED. */
+const PROHIBITED = 1;
+
 async function forwarded(client: ssh2.Client): Promise<string[]> {
-  // prohibited by the administrator: any other failure means that the host tried
-  const PROHIBITED = 1;
-  const opens = (start: (done: (error: Error | undefined) => void) => void) =>
-    new Promise<boolean>((resolve) =>
-      start((error) => resolve(error === undefined || (error as { reason?: number }).reason !== PROHIBITED)),
+  const outcome = (start: (done: (error: Error | undefined) => void) => void) =>
+    new Promise<{ open: boolean; reason: unknown }>((resolve) =>
+      start((error) => resolve({ open: error === undefined, reason: (error as { reason?: unknown })?.reason })),
     );
-  const found = {
-    "direct-tcpip": await opens((done) => client.forwardOut("127.0.0.1", 0, "127.0.0.1", 22, (error) => done(error))),
-    "direct-streamlocal": await opens((done) =>
-      client.openssh_forwardOutStreamLocal("/run/dbus/system_bus_socket", (error) => done(error)),
-    ),
-    "tcpip-forward": await new Promise<boolean>((resolve) =>
-      client.forwardIn("127.0.0.1", 0, (error) => resolve(error === undefined)),
-    ),
-  };
-  return Object.entries(found).flatMap(([kind, open]) => (open ? [kind] : []));
+  const direct = await outcome((done) => client.forwardOut("127.0.0.1", 0, "127.0.0.1", 22, done));
+  // a socket that is there and open to all: sshd answers alike to what it does not forward and what it cannot reach
+  const socket = await outcome((done) => client.openssh_forwardOutStreamLocal("/run/dbus/system_bus_socket", done));
+  const back = await outcome((done) => client.forwardIn("127.0.0.1", 0, done));
+  return [
+    // any other failure than `prohibited` means that it tried
+    ...(direct.open || direct.reason !== PROHIBITED ? ["direct-tcpip"] : []),
+    ...(socket.open ? ["direct-streamlocal"] : []),
+    ...(back.open ? ["tcpip-forward"] : []),
+  ];
 }
 
 /**

@@ -21,7 +21,7 @@ const at = (path: string) => join(root, path);
 const read = (path: string) => readFileSync(at(path), "utf8");
 const KEY = "etc/ssh/ssh_host_ed25519_key";
 
-// the program itself, its absolute paths moved below a folder of ours; systemctl and sshd record that they were asked
+// the program itself, its absolute paths moved below a folder of ours; systemctl, sshd and cloud-init record that they were asked
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "bailiwick-host-key-"));
   for (const folder of [
@@ -43,7 +43,7 @@ beforeEach(() => {
   writeFileSync(at("run/cloud-init/result.json"), "{}");
   execFileSync("ssh-keygen", ["-qt", "ed25519", "-N", "", "-C", "", "-f", at(KEY)]);
   for (const type of ["rsa", "ecdsa"]) writeFileSync(at(`etc/ssh/ssh_host_${type}_key`), "old");
-  for (const command of ["systemctl", "sshd"]) {
+  for (const command of ["systemctl", "sshd", "cloud-init"]) {
     writeFileSync(at(`bin/${command}`), `#!/bin/sh\necho ${command} "$@" >>${at("asked")}\n`);
     chmodSync(at(`bin/${command}`), 0o755);
   }

@@ -17,7 +17,16 @@ function generate() {
   const generator = hostFile("/usr/lib/systemd/system-generators/bailiwick-release");
   writeFileSync(program, generator.replaceAll("/opt/bailiwick", root));
   const { status } = spawnSync("sh", [program, join(root, "out"), join(root, "early"), join(root, "late")]);
-  return { status, links: readdirSync(join(root, "out"), { recursive: true }).map(String).sort() };
+  return { status, links: listed("out") };
+}
+
+function listed(folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true })
+    .flatMap((entry) => [
+      entry.name,
+      ...(entry.isDirectory() ? listed(`${folder}/${entry.name}`).map((name) => `${entry.name}/${name}`) : []),
+    ])
+    .sort();
 }
 
 function release(units: Record<string, string>) {

@@ -93,7 +93,7 @@ describe("a host refuses at construction", () => {
     ["a token for a name to reach", () => host().addAgent("a").allowEgress(token), "received a Terraform token"],
     [
       "a provider by address",
-      () => ModelProvider.openAiCompatible({ url: "https://192.0.2.1/v1" }),
+      () => ModelProvider.openAiCompatible({ url: "https://192.0.2.1" }),
       "url (its host): received",
     ],
     [
@@ -107,9 +107,9 @@ describe("a host refuses at construction", () => {
       "a URL with a password",
     ],
     [
-      "a token for a provider's URL",
-      () => ModelProvider.openAiCompatible({ url: token }),
-      "received a Terraform token",
+      "a provider's URL with its /v1",
+      () => ModelProvider.openAiCompatible({ url: "https://llm.example.com/v1" }),
+      "leave out the /v1",
     ],
     ["an unknown key of a provider", () => ModelProvider.openai({ apiKey, org: "x" } as never), 'unknown key "org"'],
   ])("%s", (_what, make, message) => {

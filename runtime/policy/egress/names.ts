@@ -1,5 +1,6 @@
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { PrincipalId } from "../../spec/names.ts";
+import { providerUrl } from "../models/provider-url.ts";
 
 /**
  * The exact TLS server names a principal may reach, sorted: its grants, and for the gateway the host of every provider
@@ -8,8 +9,9 @@ import type { PrincipalId } from "../../spec/names.ts";
 export function egressNames(spec: HostSpec, principal: PrincipalId): string[] {
   const names = new Set(spec.grants.egress.filter((grant) => grant.principal === principal).map((grant) => grant.name));
   if (principal === "gateway")
-    for (const [name, model] of Object.entries(spec.models))
-      if (model.url !== null && spec.grants.invoke.some((grant) => grant.model === name))
-        names.add(new URL(model.url).hostname);
+    for (const [name, model] of Object.entries(spec.models)) {
+      const url = providerUrl(name, model);
+      if (url !== null && spec.grants.invoke.some((grant) => grant.model === name)) names.add(new URL(url).hostname);
+    }
   return [...names].sort();
 }

@@ -1,6 +1,7 @@
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { GATEWAY_PORT, principalPort } from "../../spec/names.ts";
 import { secretCredential } from "../secrets/credentials.ts";
+import { providerUrl } from "./provider-url.ts";
 import { GATEWAY_LIMITS, type GatewayConfig } from "./schema.ts";
 
 /**
@@ -17,7 +18,7 @@ export function gatewayConfig(spec: HostSpec, keyHash: (agent: string) => string
       .map(([name, model]) => ({
         name,
         provider: model.provider,
-        upstream: model.url?.replace(/\/+$/, "") ?? `http://127.0.0.1:${principalPort(demoUid(name, model.uid))}`,
+        upstream: providerUrl(name, model) ?? `http://127.0.0.1:${principalPort(demoUid(name, model.uid))}`,
         credential: model.apiKey === null ? null : secretCredential(model.apiKey),
         grants: spec.grants.invoke
           .filter((grant) => grant.model === name)

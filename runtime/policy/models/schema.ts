@@ -72,6 +72,10 @@ export const ModelProviderSpec = z
         /^https:\/\/[a-z0-9.-]+(:443)?(\/[A-Za-z0-9._~/-]*)?$/,
         "must be an https:// URL of an exact name, port 443",
       )
+      .refine(
+        (url) => !/\/v1\/?$/.test(url),
+        "must be what stands before /v1 (agents ask for /v1/…); leave out the /v1",
+      )
       .nullable()
       .describe("Origin of the provider's API. Null for `demo`, which runs on the host."),
     apiKey: z.string().nullable().describe("Name of the secret that holds the provider's key; null for `demo`."),

@@ -75,38 +75,35 @@ function unreadable(subject: Subject, principal: Principal, all: readonly Princi
   };
 }
 
+/** Settings by which a unit could be given a secret in another way than sealed. */
+const IN_CLEAR =
+  /^(LoadCredential|SetCredential|SetCredentialEncrypted|ImportCredential|EnvironmentFile|PassEnvironment)=(.*)$/;
+
+/** What is wrong with the credentials of a unit, as `systemctl cat` prints it: given in clear, or none of the release's. */
+export function credentialProblems(unitText: string, sealedNames: readonly string[]): string[] {
+  return unitText.split("\n").flatMap((line) => {
+    const sealedOne = /^LoadCredentialEncrypted=([^:]*)/.exec(line)?.[1];
+    if (sealedOne !== undefined)
+      return sealedNames.includes(sealedOne) ? [] : [`${sealedOne} is no credential of the release`];
+    const clear = IN_CLEAR.exec(line);
+    return clear === null ? [] : [`${clear[1]}= (${clear[2]?.split(":")[0]})`];
+  });
+}
+
 function ownCredentials({ manifest }: Subject, principal: Principal): Probe<Outcome> {
   const sealedNames = manifest.credentials.map(({ name }) => name);
   return {
     id: `${principal.id}/credentials`,
     vantage: "root",
-    title: `${principal.unit} is given no credential in clear, by its environment or its arguments`,
-    expected: "credentials only by LoadCredentialEncrypted=",
+    title: `${principal.unit} is given sealed credentials of the release, and no secret in another way`,
+    expected: "LoadCredentialEncrypted= alone",
     read: (host) =>
-      host.root({
-        do: "run",
-        argv: [
-          "systemctl",
-          "show",
-          `${principal.unit}.service`,
-          "-p",
-          "LoadCredential,SetCredential,SetCredentialEncrypted,LoadCredentialEncrypted,PassEnvironment,EnvironmentFiles,ImportCredential",
-        ],
-        seconds: 10,
-      }),
+      host.root({ do: "run", argv: ["systemctl", "cat", "--no-pager", `${principal.unit}.service`], seconds: 10 }),
     judge: (outcome) => {
-      if (!outcome.ok) return unprovable(words(outcome), "systemd did not answer");
+      if (!outcome.ok) return unprovable(words(outcome), "systemd did not show the unit");
       const { stdout } = outcome.value as { stdout: string };
-      const fields = stdout.split("\n").filter((line) => /=./.test(line));
-      const clear = fields.filter((line) => !line.startsWith("LoadCredentialEncrypted="));
-      const loaded = fields
-        .filter((line) => line.startsWith("LoadCredentialEncrypted="))
-        .map((line) => line.slice(line.indexOf("=") + 1).split(":")[0] ?? "");
-      const unknown = loaded.filter((name) => !sealedNames.includes(name));
-      return unless(
-        [...clear, ...unknown.map((name) => `${name} is no credential of the release`)],
-        `${loaded.length} sealed`,
-      );
+      const sealedOnes = stdout.match(/^LoadCredentialEncrypted=/gm)?.length ?? 0;
+      return unless(credentialProblems(stdout, sealedNames), `${sealedOnes} sealed, none in clear`);
     },
   };
 }

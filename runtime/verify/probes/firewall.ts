@@ -76,7 +76,7 @@ interface RuleFacts {
 }
 
 function rules(): Probe<RuleFacts> {
-  const list = TABLES.map((table) => `list table ${table}`);
+  const listing = TABLES.map((table) => `nft -s list table ${table}`).join(" && ");
   return {
     id: "root/firewall-rules",
     vantage: "root",
@@ -84,13 +84,9 @@ function rules(): Probe<RuleFacts> {
     expected: "no rule more or less",
     read: async (host) => {
       const [kernel, files] = await Promise.all([
-        host.root(sh(list.map((one) => `nft -s ${one}`).join(" && "))),
-        // in an empty network namespace, in one transaction with the listing: nothing of it stays
-        host.root(
-          sh(
-            `{ cat ${RELEASE_RULES} ${BASE_RULES}; printf '%s\\n' ${list.map((one) => `'${one}'`).join(" ")}; } | unshare --net nft -s -f -`,
-          ),
-        ),
+        host.root(sh(listing)),
+        // in a network namespace of their own, which is gone afterwards
+        host.root(sh(`unshare --net sh -c 'nft -f ${BASE_RULES} && nft -f ${RELEASE_RULES} && ${listing}'`)),
       ]);
       return { kernel, files };
     },

@@ -1,5 +1,5 @@
 import { broken, held, unless, unprovable, words } from "../../policy/judgement.ts";
-import type { Listener, Outcome, Probe, Subject } from "../../policy/probe.ts";
+import type { Judgement, Listener, Outcome, Probe, Subject } from "../../policy/probe.ts";
 import { digestOf } from "../../spec/digest.ts";
 
 /** What first boot made of the machine, and whether it still is so. */
@@ -9,7 +9,7 @@ export function machineProbes(subject: Subject): Probe[] {
     baseline(subject),
     dataVolume(),
     temporaryMounts(),
-    kernelSettings(),
+    kernelSettings(subject),
     listeners(),
     updates(),
     journal(),
@@ -125,59 +125,61 @@ function temporaryMounts(): Probe<Outcome> {
   };
 }
 
-// What must hold whatever the file on the host says; it names many more.
-const REQUIRED: Readonly<Record<string, string>> = {
-  "net.ipv4.conf.*.forwarding": "0",
-  "net.ipv6.conf.*.forwarding": "0",
-  "net.ipv4.conf.*.accept_redirects": "0",
-  "net.ipv4.conf.*.accept_source_route": "0",
-  "kernel.yama.ptrace_scope": "2",
-  "kernel.kptr_restrict": "2",
-};
-
 const SYSCTL_FILE = "/etc/sysctl.d/90-bailiwick.conf";
-// one line each: key in the file, wanted, path, found
-const READ_SYSCTL = `cd /proc/sys && while IFS== read -r k v; do case $k in ''|'#'*) continue;; esac; for f in $(echo $k | tr . /); do printf '%s\\t%s\\t%s\\t%s\\n' "$k" "$v" $f "$(cat $f 2>/dev/null)"; done; done <${SYSCTL_FILE}`;
+const SYSCTL_SKIPPED = "/etc/bailiwick/sysctl-skipped";
+// what must hold on every machine, whatever the files on it say
+const FORWARDING = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
+// one line each: path below /proc/sys, wanted, found
+const READ_SYSCTL = `cd /proc/sys && { for f in ${FORWARDING.join(" ")}; do echo "$f=0"; done; cat ${SYSCTL_FILE}; } | while IFS== read -r k v; do case $k in ''|'#'*) continue;; esac; for f in $(echo "$k" | tr . /); do printf '%s\\t%s\\t%s\\n' "$f" "$v" "$(cat "$f" 2>/dev/null || echo absent)"; done; done`;
 
 interface SysctlFacts {
   readonly values: Outcome;
-  /** Keys that this machine's kernel lacks or, in a container, does not let it set. */
+  /** Paths that first boot could not write. */
   readonly skipped: Outcome;
 }
 
-function kernelSettings(): Probe<SysctlFacts> {
+/** In a container the kernel is the operator's: only there may a setting be left as it is. */
+function kernelSettings({ spec: { machine } }: Subject): Probe<SysctlFacts> {
+  const container = machine.engine === "nspawn";
   return {
     id: "root/kernel-settings",
     vantage: "root",
-    title: "the kernel has the baseline's settings, all that this machine can set itself",
-    expected: "each at its value (in a container, the operator's kernel keeps its own)",
+    title: container
+      ? "the kernel forwards nothing, and has those of the baseline's settings that a container may set"
+      : "the kernel forwards nothing, and has the baseline's settings",
+    expected: "each at its value",
     read: async (host) => {
       const [values, skipped] = await Promise.all([
         host.root({ do: "run", argv: ["/bin/sh", "-c", READ_SYSCTL], seconds: 20 }),
-        host.root({ do: "text", path: "/etc/bailiwick/sysctl-skipped" }),
+        host.root({ do: "text", path: SYSCTL_SKIPPED }),
       ]);
       return { values, skipped };
     },
     judge: ({ values, skipped }) => {
       if (!values.ok || !skipped.ok)
         return unprovable(words(values.ok ? skipped : values), "the settings could not be read");
-      const left = new Set(String(skipped.value).split("\n").filter(Boolean));
-      const lines = stdoutOf(values)
-        .split("\n")
-        .filter(Boolean)
-        .map((line) => line.split("\t"));
-      const wrong = lines
-        .filter(([key = "", wanted, , found]) => !left.has(key) && wanted !== found)
-        .map(([, wanted, path, found]) => `${path} is ${found || "not there"}, not ${wanted}`);
-      const stated = new Map(lines.map(([key = "", wanted = ""]) => [key, wanted]));
-      const missing = Object.entries(REQUIRED)
-        .filter(([key, wanted]) => !left.has(key) && stated.get(key) !== wanted)
-        .map(([key, wanted]) => `${SYSCTL_FILE} does not set ${key}=${wanted}`);
-      const holding = lines.filter(([key = ""]) => !left.has(key)).length;
-      const note = left.size === 0 ? "" : `, ${left.size} keys are not this machine's to set`;
-      return unless([...missing, ...wrong], `${holding} hold${note}`);
+      return judgeSettings(stdoutOf(values), String(skipped.value), container);
     },
   };
+}
+
+/** Judges settings, a line each: path below /proc/sys, value wanted, value found or `absent`, by tabs. */
+export function judgeSettings(values: string, skipped: string, container: boolean): Judgement {
+  const left = new Set(skipped.split("\n").map((path) => path.replace("/proc/sys/", "")));
+  const lines = values.split("\n").flatMap((line) => {
+    const [path = "", wanted = "", found = ""] = line.split("\t");
+    // a key that this kernel lacks has nothing to set
+    return path === "" || found === "absent" ? [] : [{ path, wanted, found }];
+  });
+  const wrong = lines.filter(({ wanted, found }) => wanted !== found);
+  const operators = wrong.filter(({ path }) => container && left.has(path) && !FORWARDING.includes(path));
+  const ours = wrong.filter((one) => !operators.includes(one));
+  if (lines.length < 10) return unprovable(`${lines.length} settings`, `${SYSCTL_FILE} is not the baseline's`);
+  const note = operators.length === 0 ? "" : `; ${operators.length} are the operator's kernel's, not the container's`;
+  return unless(
+    ours.map(({ path, wanted, found }) => `${path} is ${found}, not ${wanted}`),
+    `${lines.length - operators.length} hold${note}`,
+  );
 }
 
 // DHCP clients: the firewall lets no question in, only answers
