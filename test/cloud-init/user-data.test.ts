@@ -78,6 +78,7 @@ describe("baseline digest", () => {
     const digest = baselineDigest(INPUT);
     expect(digest).toMatch(/^[0-9a-f]{64}$/);
     expect(text).toContain(`digest=${digest}\n`);
+    expect(text).toContain('hostname: "local"\n');
     expect(renderUserData({ ...INPUT, host: "other" })).toBe(text.replace('hostname: "local"', 'hostname: "other"'));
   });
 

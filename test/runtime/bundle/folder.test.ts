@@ -97,7 +97,7 @@ describe("a folder as a component", () => {
     expect(await folderComponent(folder, { cache })).toEqual(first);
   });
 
-  it("is refused with nothing left in the cache when a file changes while it is packed", async () => {
+  it("is refused when a file changes between being listed and being packed", async () => {
     const folder = sample();
     const listed = await readTree(folder);
     writeFileSync(join(folder, "run.mjs"), "console.log(3)\n");

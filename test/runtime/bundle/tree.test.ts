@@ -1,5 +1,15 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, chownSync, cpSync, mkdirSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  mkdirSync,
+  renameSync,
+  symlinkSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -55,16 +65,14 @@ describe("digest of a tree", () => {
   it.each<[string, (folder: string) => void]>([
     ["a changed byte", (folder) => writeFileSync(join(folder, "lib/a.txt"), "A")],
     ["a file made executable", (folder) => chmodSync(join(folder, "lib/a.txt"), 0o755)],
-    ["another name", (folder) => execFileSync("mv", [join(folder, "lib/a.txt"), join(folder, "lib/c.txt")])],
+    ["another name", (folder) => renameSync(join(folder, "lib/deep/b.txt"), join(folder, "lib/deep/c.txt"))],
     ["one more file", (folder) => writeFileSync(join(folder, "lib/c.txt"), "")],
     ["one more directory", (folder) => mkdirSync(join(folder, "empty/more"))],
-    ["a link to something else", (folder) => execFileSync("ln", ["-sfn", "../lib/deep/b.txt", join(folder, "bin/a")])],
+    ["a link to something else", (folder) => execFileSync("ln", ["-sfn", "run", join(folder, "bin/a")])],
     ["a link in place of its file", (folder) => execFileSync("ln", ["-sf", "deep/b.txt", join(folder, "lib/a.txt")])],
-  ])("changes with %s", async (_what, change) => {
+  ])("changes with %s", async (_, change) => {
     const [before, after] = [sample(), sample()];
     expect(await digestOf(after)).toBe(await digestOf(before));
-    if (_what === "another name") execFileSync("rm", [join(after, "bin/a")]);
-    if (_what === "another name") execFileSync("rm", [join(before, "bin/a")]);
     change(after);
     expect(await digestOf(after)).not.toBe(await digestOf(before));
   });
