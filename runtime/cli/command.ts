@@ -47,6 +47,6 @@ export function parseCall(command: Command, args: readonly string[]): Call {
   };
 }
 
-export function lowerFirst(text: string): string {
+function lowerFirst(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
 }

@@ -39,7 +39,7 @@ async function main(argv: readonly string[]): Promise<number> {
     return EXIT.held;
   }
   try {
-    const command = commands[verb];
+    const command = Object.hasOwn(commands, verb) ? commands[verb] : undefined;
     if (command === undefined)
       throw new UsageError(`received command "${verb}"; there are ${Object.keys(commands).join(", ")}`);
     const call = parseCall(command, args);

@@ -19,6 +19,7 @@ export interface Prerequisite {
 const PROGRAMS: Readonly<Record<string, string>> = {
   mmdebstrap: "mmdebstrap",
   "systemd-nspawn": "systemd-container",
+  "systemd-socket-activate": "systemd",
   pasta: "passt",
   nft: "nftables",
   mke2fs: "e2fsprogs",

@@ -31,6 +31,8 @@ export interface SlotNames {
   readonly nspawnPid: string;
   /** Holds the path of nspawn's lock file. */
   readonly nspawnLock: string;
+  /** Holds pid and start of the forward. */
+  readonly forwardPid: string;
   readonly pastaPid: string;
   readonly pastaLog: string;
 }
@@ -51,6 +53,7 @@ export function namesOf(slot: string): SlotNames {
     console: join(directory, "console.log"),
     nspawnPid: join(directory, "nspawn.pid"),
     nspawnLock: join(directory, "nspawn.lock"),
+    forwardPid: join(directory, "forward.pid"),
     pastaPid: join(directory, "pasta.pid"),
     pastaLog: join(directory, "pasta.log"),
   };

@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
 import { readFile, rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { forwards, startForward, stopForward } from "./forward.ts";
 import { runsUnderSystemd } from "./launch-form.ts";
 import { isFree, portCandidates } from "./port.ts";
-import { argumentsOf, listensOn, processOf } from "./processes.ts";
+import { argumentsOf, processOf } from "./processes.ts";
 import { run } from "./run-program.ts";
 import type { SlotNames } from "./slot.ts";
 
@@ -21,17 +22,17 @@ export const GUEST_NETWORK = {
 } as const;
 
 /**
- * Arguments of pasta: IPv4 only, TCP port 22 of the guest forwarded from one port of 127.0.0.1, nothing forwarded from
- * the guest to the operator's loopback (`-T`, `-U`: pasta's default would, and so would the gateway's address).
+ * Arguments of pasta: IPv4 only, nothing forwarded to the guest (its one port is forwarded by {@link startForward}), and
+ * nothing from the guest to the operator's loopback (`-T`, `-U`: pasta's default would, and so would the gateway's address).
  */
-export function pastaArguments(names: SlotNames, port: number): string[] {
+export function pastaArguments(names: SlotNames): string[] {
   const { address, gateway, resolver } = GUEST_NETWORK;
   return [
     ["--runas", "0:0"], // as another user it cannot join the namespace
     ["--config-net", "--netns", names.netns, "--ns-ifname", GUEST_NETWORK.interface],
     ["-4", "-a", address, "-n", "255.255.255.252", "-g", gateway, "--no-map-gw"],
     ["--dns-forward", resolver],
-    ["-t", `127.0.0.1/${port}:22`, "-u", "none", "-T", "none", "-U", "none"],
+    ["-t", "none", "-u", "none", "-T", "none", "-U", "none"],
     ["--no-dhcp", "--no-ra", "--no-ndp", "--no-dhcpv6"],
     ["-P", names.pastaPid, "-l", names.pastaLog],
   ].flat();
@@ -57,23 +58,19 @@ export async function startUplink(names: SlotNames, slot: string, before?: numbe
     await run("ip", ["netns", "add", names.name]);
     await run("ip", ["-n", names.name, "link", "set", "lo", "up"]);
   }
-  const running = await pastaPid(names);
-  if (running !== undefined && before !== undefined && listensOn(running, before)) return before;
-  await stopPasta(names);
+  if ((await pastaPid(names)) === undefined) await startPasta(names);
+  if (before !== undefined && (await forwards(names, before))) return before;
 
   let tried = 0;
   for (const port of portCandidates(slot, before)) {
     if (!(await isFree(port)) && !(port === before && (await becomesFree(port)))) continue;
-    await startPasta(names, port);
-    if (await pastaHolds(names, port)) return port;
-    await stopPasta(names); // another machine took the port between the look and the start
-    if (++tried === 10) break;
+    if (await startForward(names, port)) return port;
+    if (++tried === 10) break; // each time another program took the port between the look and the start
   }
-  const log = await readFile(names.pastaLog, "utf8").catch(() => "");
-  throw new Error(`pasta could forward no port to ${names.name}; its log says:\n${log.trim()}`);
+  throw new Error(`no port of 127.0.0.1 could be forwarded to ${names.name}; tried ${tried} that were free`);
 }
 
-/** The machine's own port may be held for a moment longer by the pasta it had, whose process is ending. */
+/** The machine's own port may be held for a moment longer by the forward it had, whose process is ending. */
 async function becomesFree(port: number): Promise<boolean> {
   for (let i = 0; i < 20; i++) {
     await sleep(50);
@@ -82,25 +79,21 @@ async function becomesFree(port: number): Promise<boolean> {
   return false;
 }
 
-async function startPasta(names: SlotNames, port: number): Promise<void> {
+/** @throws if pasta fails, with its log */
+async function startPasta(names: SlotNames): Promise<void> {
   await rm(names.pastaPid, { force: true });
-  const args = pastaArguments(names, port);
-  if (!runsUnderSystemd()) {
-    await run("pasta", args); // puts itself into the background, away from its caller's output
-    return;
-  }
+  const args = pastaArguments(names);
   // a unit of its own, or it would end with the login session or the service that started it
   const unit = [`--unit=${names.unit}-uplink`, "--slice=machine.slice", "--collect", "--quiet"];
-  await run("systemd-run", [...unit, "-p", "Type=forking", "-p", `PIDFile=${names.pastaPid}`, "pasta", ...args]);
-}
-
-async function pastaHolds(names: SlotNames, port: number): Promise<boolean> {
+  if (runsUnderSystemd())
+    await run("systemd-run", [...unit, "-p", "Type=forking", "-p", `PIDFile=${names.pastaPid}`, "pasta", ...args]);
+  else await run("pasta", args); // puts itself into the background, away from its caller's output
   for (let i = 0; i < 50; i++) {
-    const pid = await pastaPid(names);
-    if (pid !== undefined && listensOn(pid, port)) return true;
+    if ((await pastaPid(names)) !== undefined) return;
     await sleep(20);
   }
-  return false;
+  const log = await readFile(names.pastaLog, "utf8").catch(() => "");
+  throw new Error(`pasta gave ${names.name} no way out; its log says:\n${log.trim()}`);
 }
 
 async function stopPasta(names: SlotNames): Promise<void> {
@@ -118,6 +111,7 @@ async function stopPasta(names: SlotNames): Promise<void> {
 
 /** End the machine's way out and remove its namespace, whatever is left of them. */
 export async function stopUplink(names: SlotNames): Promise<void> {
+  await stopForward(names);
   await stopPasta(names);
   if (existsSync(names.netns)) await run("ip", ["netns", "del", names.name]);
 }

@@ -6,7 +6,7 @@ import type { PrincipalId } from "../spec/names.ts";
 export type Verdict = "held" | "broken" | "unprovable";
 
 /** Where a probe is tried from: outside the machine, as root on it, or as a principal within its own sandbox. */
-export type Vantage = "outside" | "root" | `principal:${PrincipalId}`;
+type Vantage = "outside" | "root" | `principal:${PrincipalId}`;
 
 export interface Judgement {
   readonly verdict: Verdict;

@@ -151,12 +151,15 @@ async function rotate(connection: Connection, spec: HostSpec, options: PushOptio
   return rotated.connection;
 }
 
-/** Sends the secrets that are at hand; for those that are not, what the host has is kept. */
-async function sealCredentials(
+/**
+ * Sends the secrets that are at hand; for those that are not, what the host has is kept.
+ * @throws MissingSecretsError before anything was sent
+ */
+export async function sealCredentials(
   activator: Activator,
   spec: HostSpec,
-  facts: HostFacts,
-  { project, progress }: PushOptions,
+  facts: Pick<HostFacts, "credentials">,
+  { project, progress }: Pick<PushOptions, "project" | "progress">,
 ) {
   const required = requiredCredentials(spec);
   const set: Record<string, string> = {};

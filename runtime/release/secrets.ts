@@ -59,11 +59,11 @@ function output([program = "", ...args]: readonly string[], cwd: string): Promis
     const chunks: Buffer[] = [];
     child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
     child.on("error", (error) => done({ ok: false, reason: `command ${program} could not be run: ${error.message}` }));
-    child.on("close", (code) =>
+    child.on("close", (code, signal) =>
       done(
         code === 0
           ? { ok: true, value: Buffer.concat(chunks) }
-          : { ok: false, reason: `command ${program} ended with exit code ${code}` },
+          : { ok: false, reason: `command ${program} ended with ${signal ?? `exit code ${code}`}` },
       ),
     );
   });

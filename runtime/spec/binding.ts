@@ -20,7 +20,7 @@ export function isBinding(value: unknown): value is Binding {
 }
 
 /** How the push finds a machine of the local engine. */
-export const LocalMachineBinding = z.strictObject({
+const LocalMachineBinding = z.strictObject({
   kind: z.literal("local"),
   slot: z.string().min(8).describe("Id of the machine's slot: its directory and namespaces are named by it."),
   instance: z.string().min(8).describe("Id of this boot of the machine: a rebuilt machine has another."),

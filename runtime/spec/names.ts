@@ -27,7 +27,7 @@ export const SYSTEM_PRINCIPALS = {
   resolver: 20003,
 } as const;
 
-export type SystemPrincipal = keyof typeof SYSTEM_PRINCIPALS;
+type SystemPrincipal = keyof typeof SYSTEM_PRINCIPALS;
 
 /** `agent/ops`, `model/demo`, or one of the system principals. */
 export type PrincipalId = SystemPrincipal | `agent/${string}` | `model/${string}`;

@@ -11,7 +11,7 @@ import { parseSignature, type SshSignature, signatureHolds } from "./sshsig.ts";
 export const ATTESTATION_NAMESPACE = "bailiwick-host-key";
 
 /** Longest banner that is looked at, bytes. */
-export const MAX_BANNER_BYTES = 8192;
+const MAX_BANNER_BYTES = 8192;
 
 /** What an admin vouches for: this instance of this host has this key. */
 export interface Statement {

@@ -52,7 +52,7 @@ export class NoReleaseError extends Error {}
 
 /**
  * Tries every boundary of a host. Nothing is changed on it; a probe that could not be tried is `unprovable`.
- * @throws NoReleaseError, UnreachableError
+ * @throws NoReleaseError, UnreachableError, Error if the host could not run its probes at all
  */
 export async function verifyHost(options: VerifyOptions): Promise<Report> {
   const { connection, spec } = options;
@@ -84,13 +84,23 @@ async function runProbe(probe: Probe, host: ProbedHost): Promise<ProbeResult> {
   const started = performance.now();
   const { id, title, vantage, expected } = probe;
   const judgement = await probe.read(host).then(
-    (facts) => probe.judge(facts),
+    (facts) => judge(probe, facts),
     (error: Error): Judgement => {
       if (error instanceof UnprovableError) return { verdict: "unprovable", found: "not tried", reason: error.message };
-      throw error;
+      throw error; // the connection, or the host's Python: then no probe could be tried
     },
   );
   return { id, title, vantage, expected, ...judgement, ms: Math.round(performance.now() - started) };
+}
+
+/** What a host says in a form nobody foresaw takes away its own probe's verdict, never the report on all others. */
+function judge(probe: Probe, facts: unknown): Judgement {
+  try {
+    return probe.judge(facts);
+  } catch (error) {
+    const reason = `what the host told could not be judged: ${(error as Error).message}`;
+    return { verdict: "unprovable", found: "not judged", reason };
+  }
 }
 
 async function look(connection: Connection): Promise<{ manifest: ReleaseManifest; facts: HostFacts }> {

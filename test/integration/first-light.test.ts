@@ -61,6 +61,7 @@ describe("first light", () => {
     project = new Project(boxApp(), { CANARY_ENV: CANARIES.env }, internet);
     writeFileSync(join(project.dir, "canary.txt"), `${CANARIES.file}\n`, { mode: 0o600 });
     writeFileSync(join(project.dir, "canary-2.txt"), `${CANARIES.command}\n`, { mode: 0o600 });
+    await project.build("box");
   });
 
   afterAll(async () => {

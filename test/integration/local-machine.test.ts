@@ -123,6 +123,11 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
     expect([ask("127.0.0.1"), ask("10.77.0.1"), ask("10.77.0.2")]).toEqual(["refused", "refused", "refused"]);
   });
 
+  it("is still reached when clients have vanished in the midst of what it was telling them", async () => {
+    for (let i = 0; i < 5; i++) await guest.sshAndVanish(running.port);
+    expect(inGuest("hostname")).toBe("local");
+  });
+
   it("has one resolver, its gateway", () => {
     expect(inGuest("cat /etc/resolv.conf")).toBe("nameserver 10.77.0.1");
   });
@@ -174,8 +179,11 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
     }
   });
 
-  it("gets its uplink back when pasta was killed", async () => {
-    process.kill(Number(readFileSync(names.pastaPid, "utf8")), "SIGKILL");
+  it.each([
+    ["pasta", names.pastaPid],
+    ["its forward", names.forwardPid],
+  ])("gets its way in and out back when %s was killed", async (_, pidFile) => {
+    process.kill(Number.parseInt(readFileSync(pidFile, "utf8"), 10), "SIGKILL");
     const { pid, port } = running;
     running = await startMachine(slot);
     expect(running).toMatchObject({ pid, port });

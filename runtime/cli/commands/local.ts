@@ -113,10 +113,11 @@ export const local: Command = {
   },
   words: [1, 2],
   async run(call, output) {
-    const verb = verbs[call.words[0] ?? ""];
+    const name = call.words[0] ?? "";
+    const verb = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
     if (verb === undefined)
       throw new UsageError(
-        `received "local ${call.words[0]}"; there are ${Object.keys(verbs)
+        `received "local ${name}"; there are ${Object.keys(verbs)
           .map((v) => `local ${v}`)
           .join(", ")}`,
       );

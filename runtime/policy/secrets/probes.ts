@@ -75,14 +75,14 @@ function unreadable(subject: Subject, principal: Principal, all: readonly Princi
   };
 }
 
-/** Settings by which a unit could be given a secret in another way than sealed. */
+/** Settings by which a unit could be given a secret in another way than sealed; systemd skips white space around both. */
 const IN_CLEAR =
-  /^(LoadCredential|SetCredential|SetCredentialEncrypted|ImportCredential|EnvironmentFile|PassEnvironment)=(.*)$/;
+  /^\s*(LoadCredential|SetCredential|SetCredentialEncrypted|ImportCredential|EnvironmentFile|PassEnvironment)\s*=\s*(.*)$/;
 
 /** What is wrong with the credentials of a unit, as `systemctl cat` prints it: given in clear, or none of the release's. */
 export function credentialProblems(unitText: string, sealedNames: readonly string[]): string[] {
   return unitText.split("\n").flatMap((line) => {
-    const sealedOne = /^LoadCredentialEncrypted=([^:]*)/.exec(line)?.[1];
+    const sealedOne = /^\s*LoadCredentialEncrypted\s*=\s*([^:]*)/.exec(line)?.[1];
     if (sealedOne !== undefined)
       return sealedNames.includes(sealedOne) ? [] : [`${sealedOne} is no credential of the release`];
     const clear = IN_CLEAR.exec(line);

@@ -92,13 +92,14 @@ function acls({ manifest }: Subject): Probe<Outcome[]> {
           // what a mask holds back stands behind the entry as a comment
           const lines = stdout.split("\n").map((line) => line.split("\t")[0]?.trim() ?? "");
           const found = lines.filter((line) => /^user:[^:]+:/.test(line)).sort();
-          const open = lines.filter((line) => /^(other|group):.*[rwx]/.test(line) && !line.endsWith(":---"));
+          // the owning group is root's own; its bits are the mask of what is granted
+          const open = lines.filter((line) => /^(other:|group:[^:]+):.*[rwx]/.test(line));
           const wrong = [
             ...found.filter((line) => !wanted(path).includes(line)),
             ...wanted(path)
               .filter((line) => !found.includes(line))
               .map((line) => `${line} missing`),
-            ...open.filter((line) => /^other:/.test(line)),
+            ...open,
           ];
           return wrong.length === 0 ? held(`${path} as granted`) : broken(`${path}: ${wrong.join(", ")}`);
         }),

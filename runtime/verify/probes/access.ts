@@ -215,6 +215,9 @@ function accounts({ spec, manifest }: Subject): Probe<AccountFacts> {
           ...[...known]
             .filter(([name, uid]) => !users.some((user) => user.name === name && user.uid === uid))
             .map(([name]) => `${name} is missing`),
+          ...users
+            .filter(({ name, uid, gid }) => known.get(name) === uid && gid !== uid)
+            .map(({ name, gid }) => `${name} has group ${gid}`),
           ...groups
             .filter(({ members: of }) => of.some((name) => known.has(name)))
             .map(({ name }) => `a principal is in group ${name}`),

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -36,9 +36,10 @@ export class Internet {
     return ["nsenter", [`--net=/run/netns/${this.name}`, program, ...args]];
   }
 
+  /** Safe to call again. */
   close(): void {
     for (const child of this.#children) child.kill("SIGKILL");
-    execFileSync("ip", ["netns", "delete", this.name], { stdio: "ignore" });
+    if (existsSync(`/run/netns/${this.name}`)) execFileSync("ip", ["netns", "delete", this.name]);
     rmSync(this.#folder, { recursive: true, force: true });
   }
 

@@ -68,10 +68,25 @@ export class Project {
     return this.run(process.execPath, [join(root, "bin/bailiwick.mjs"), ...args], env, cwd);
   }
 
+  /** Builds the image and what a host's release needs, by this machine's own network: a test's has no registries. */
+  async build(host: string): Promise<void> {
+    const bailiwick = join(root, "bin/bailiwick.mjs");
+    for (const args of [
+      ["--import", "tsx", "main.ts"],
+      [bailiwick, "local", "image"],
+      [bailiwick, "bundle", host],
+    ])
+      ok(await this.#start(process.execPath, args, {}, this.dir));
+  }
+
   run(program: string, args: string[], env: Record<string, string> = {}, cwd = this.dir): Promise<Ran> {
     const [command, rest] = this.#internet?.inside(program, args) ?? [program, args];
+    return this.#start(command, rest, env, cwd);
+  }
+
+  #start(command: string, args: string[], env: Record<string, string>, cwd: string): Promise<Ran> {
     return new Promise((done, fail) => {
-      const child = spawn(command, rest, {
+      const child = spawn(command, args, {
         cwd,
         env: { ...process.env, ...this.env, ...env },
         stdio: ["ignore", "pipe", "pipe"],

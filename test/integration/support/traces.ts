@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
 
 /**
- * What a local machine could leave on the operator's computer: network namespaces, loop devices, mounts, cgroups, nspawn and
- * pasta processes. Compare before and after.
+ * What a local machine could leave on the operator's computer: network namespaces, loop devices, mounts, cgroups, nspawn,
+ * forwarding and pasta processes. Compare before and after.
  */
 export function traces(): string[] {
   const lines = (program: string, ...args: string[]) =>
@@ -14,7 +14,7 @@ export function traces(): string[] {
     ),
     ...lines("findmnt", "--list", "--noheadings", "--output", "TARGET").map((line) => `mount ${line}`),
     ...lines("ps", "-eo", "comm=,args=")
-      .filter((line) => /^(systemd-nspawn|pasta)/.test(line))
+      .filter((line) => /^(systemd-nspawn|systemd-socket|pasta)/.test(line) && !line.endsWith("<defunct>"))
       .map((line) => `process ${line}`),
     ...lines("sh", "-c", "find /sys/fs/cgroup -maxdepth 3 -type d -name 'bw-*' 2>/dev/null; true").map(
       (line) => `cgroup ${line}`,

@@ -32,18 +32,30 @@ ${more}`;
 
   /** Run a command in the guest as ada; stdout. Retries while sshd restarts in the midst of first boot. */
   ssh(port: number, command: string): string {
-    const pin = join(this.directory, "known_hosts");
-    const hostKey = readFileSync(join(this.directory, "host.pub"), "utf8").split(" ").slice(0, 2).join(" ");
-    writeFileSync(pin, `[127.0.0.1]:${port} ${hostKey}\n`);
-    const options = ["StrictHostKeyChecking=yes", `UserKnownHostsFile=${pin}`, "BatchMode=yes", "ConnectTimeout=10"];
-    const identity = ["-F", "none", "-i", join(this.directory, "admin"), "-p", String(port)];
-    const args = [...identity, ...options.flatMap((option) => ["-o", option]), "ada@127.0.0.1", command];
+    const args = this.#arguments(port, command);
     for (let tries = 1; ; tries++) {
       const { status, stdout, stderr } = spawnSync("ssh", args, { encoding: "utf8", timeout: 60_000 });
       if (status === 0) return stdout.trim();
       if (status === 255 && /refused|reset|closed/.test(stderr) && tries < 20) sleepSync(200);
       else throw new Error(`in the guest, \`${command}\` ended with ${status}: ${stdout}${stderr}`);
     }
+  }
+
+  /** Start a command that never stops talking, and vanish in the midst of it. */
+  async sshAndVanish(port: number): Promise<void> {
+    const child = spawn("ssh", this.#arguments(port, "cat /dev/zero"), { stdio: ["ignore", "pipe", "ignore"] });
+    await new Promise((talking) => child.stdout.once("data", talking));
+    child.kill("SIGKILL");
+    await new Promise((gone) => child.once("close", gone));
+  }
+
+  #arguments(port: number, command: string): string[] {
+    const pin = join(this.directory, "known_hosts");
+    const hostKey = readFileSync(join(this.directory, "host.pub"), "utf8").split(" ").slice(0, 2).join(" ");
+    writeFileSync(pin, `[127.0.0.1]:${port} ${hostKey}\n`);
+    const options = ["StrictHostKeyChecking=yes", `UserKnownHostsFile=${pin}`, "BatchMode=yes", "ConnectTimeout=10"];
+    const identity = ["-F", "none", "-i", join(this.directory, "admin"), "-p", String(port)];
+    return [...identity, ...options.flatMap((option) => ["-o", option]), "ada@127.0.0.1", command];
   }
 }
 

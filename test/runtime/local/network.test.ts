@@ -1,5 +1,6 @@
 import { createServer, type Server } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
+import { forwardArguments } from "../../../runtime/local/forward.ts";
 import { isFree, MACHINE_PORTS, portCandidates } from "../../../runtime/local/port.ts";
 import { listensOn } from "../../../runtime/local/processes.ts";
 import { namesOf } from "../../../runtime/local/slot.ts";
@@ -69,11 +70,19 @@ describe("the wait for SSH", () => {
   });
 });
 
-describe("pasta", () => {
-  it("is told to forward one port of loopback inwards, and nothing outwards to the operator's loopback", () => {
-    const text = pastaArguments(namesOf("0a1b2c3d-0000"), 22001).join(" ");
-    expect(text).toContain("-t 127.0.0.1/22001:22 -u none -T none -U none");
+describe("the way in and out of a machine's namespace", () => {
+  const names = namesOf("0a1b2c3d-0000");
+
+  it("lets pasta forward nothing, neither inwards nor to the operator's loopback", () => {
+    const text = pastaArguments(names).join(" ");
+    expect(text).toContain("-t none -u none -T none -U none");
     expect(text).toContain("--no-map-gw");
     expect(text).toContain("--netns /run/netns/bw-0a1b2c3d");
+  });
+
+  it("opens its one port on loopback alone, and leads it to the guest's sshd", () => {
+    const text = forwardArguments(names, 22001).join(" ");
+    expect(text).toMatch(/^systemd-socket-activate -l 127\.0\.0\.1:22001 nsenter --net=\/run\/netns\/bw-0a1b2c3d /);
+    expect(text).toMatch(/ 127\.0\.0\.1:22$/);
   });
 });

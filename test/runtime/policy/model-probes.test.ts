@@ -1,0 +1,75 @@
+import { describe, expect, it } from "vitest";
+import { gatewayConfig } from "../../../runtime/policy/models/gateway-config.ts";
+import { modelProbes } from "../../../runtime/policy/models/probes.ts";
+import type { GatewayConfig } from "../../../runtime/policy/models/schema.ts";
+import { done, failed, judgeOf, sampleSubject } from "./judged.ts";
+
+const subject = sampleSubject();
+const probes = modelProbes(subject);
+
+it("there is a probe for each model an agent may call, and none for any other", () => {
+  expect(probes.map(({ id }) => id)).toEqual([
+    "agent/ops/model/claude",
+    "agent/ops/model/demo",
+    "agent/web-hook/model/demo",
+    "root/gateway-grants",
+  ]);
+});
+
+describe("a granted model", () => {
+  const judge = judgeOf(probes, "agent/ops/model/claude");
+
+  it("is reached when the gateway asks for a key", () => {
+    expect(judge(done(401))).toEqual({ verdict: "held", found: "401" });
+  });
+
+  it("is open to anyone when the gateway serves a key that is none, and not reached when it does not answer", () => {
+    expect(judge(done(200))).toEqual({ verdict: "broken", found: "200 to a key that is none" });
+    expect(judge(done(404)).verdict).toBe("broken");
+    expect(judge(failed("ECONNREFUSED"))).toEqual({
+      verdict: "broken",
+      found: "the gateway did not answer: ECONNREFUSED",
+    });
+  });
+});
+
+describe("the gateway's configuration on the host", () => {
+  const judge = judgeOf(probes, "root/gateway-grants");
+  const read = (change: (config: GatewayConfig) => void) => {
+    const config = structuredClone(gatewayConfig(subject.spec, () => "a".repeat(64)));
+    change(config);
+    return judge(done(JSON.stringify(config)));
+  };
+
+  it("is as granted whatever the hashes of its keys, which only the host knows", () => {
+    expect(read(() => {})).toEqual({ verdict: "held", found: "as granted" });
+  });
+
+  it("grants too much with one more model, key or route", () => {
+    const more = read((config) => config.routes[0]?.grants[0]?.models.push("claude-opus-4-6"));
+    expect(more).toMatchObject({ verdict: "broken", found: expect.stringContaining("claude-opus-4-6") });
+    expect(read((config) => config.keys.push({ agent: "mallory", sha256: ["b".repeat(64)] }))).toEqual({
+      verdict: "broken",
+      found: "keys of ops, web-hook, mallory",
+    });
+    expect(read((config) => config.routes.push({ ...(config.routes[0] as never), name: "other" })).verdict).toBe(
+      "broken",
+    );
+  });
+
+  it("lacks what is granted, leads elsewhere or listens elsewhere", () => {
+    expect(read((config) => config.routes.pop())).toEqual({ verdict: "broken", found: "missing: demo" });
+    const elsewhere = (config: GatewayConfig) => {
+      for (const route of config.routes) route.upstream = "https://elsewhere.test";
+    };
+    expect(read(elsewhere).verdict).toBe("broken");
+    const everywhere = (config: GatewayConfig) => Object.assign(config.listen, { port: 4001 });
+    expect(read(everywhere)).toEqual({ verdict: "broken", found: "it listens at 127.0.0.1:4001" });
+  });
+
+  it("is broken when it cannot be read, and proves nothing in another format", () => {
+    expect(judge(failed("ENOENT")).verdict).toBe("broken");
+    expect(judge(done("{")).verdict).toBe("unprovable");
+    expect(judge(done('{"routes":[]}')).verdict).toBe("unprovable");
+  });
+});
