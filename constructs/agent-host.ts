@@ -43,7 +43,23 @@ export interface AgentHostProps<M extends Machine> {
      * @default 180
      */
     readonly healthSeconds?: number;
+    /**
+     * For the operator to confirm a healthy release over a fresh connection, at least 5; then the host takes it back.
+     * @default 60
+     */
+    readonly confirmSeconds?: number;
+    /**
+     * For a unit that must restart to end in order, 1 to 600; then it is killed.
+     * @default 10
+     */
+    readonly drainSeconds?: number;
   };
+  /**
+   * How many releases stay on the host for `bailiwick rollback`, the current one among them, 1 to 50; older ones are
+   * removed with the secret versions that only they used.
+   * @default 3
+   */
+  readonly keepReleases?: number;
 }
 
 export interface AgentProps {
@@ -82,6 +98,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   readonly #agents = new Map<string, Agent>();
   readonly #workspaces = new Map<string, Workspace>();
   readonly #timeouts: HostSpec["timeouts"];
+  readonly #keepReleases: number;
   readonly #baseline: string;
 
   /**
@@ -91,13 +108,15 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   constructor(scope: Construct, id: string, props: AgentHostProps<M>) {
     super(scope, id);
     const path = `AgentHost "${id}"`;
-    knownKeys(path, props, ["machine", "access", "name", "timeouts"]);
+    knownKeys(path, props, ["machine", "access", "name", "timeouts", "keepReleases"]);
     this.name = checked(`${path}: name`, Name, props.name ?? id);
     if (!(props.access instanceof Access))
       refuse(`${path}: access`, props.access, "give Access.ssh(…), Access.operator() or Access.fromEnv(…)");
     this.access = props.access;
     this.machine = props.machine;
     this.#timeouts = timeouts(path, props.timeouts);
+    const Keep = z.number().int().min(1).max(50);
+    this.#keepReleases = checked(`${path}: keepReleases`, Keep, props.keepReleases ?? 3);
     this.#book = new GrantBook(this.name);
     this.#claimName(path);
     claimMachine(path, this);
@@ -210,6 +229,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       machine: this.machine,
       access: this.access,
       timeouts: this.#timeouts,
+      keepReleases: this.#keepReleases,
       models: [...this.#models.values()],
       agents: [...this.#agents.values()],
       workspaces: [...this.#workspaces.values()],
@@ -282,10 +302,14 @@ function claimMachine(path: string, host: AgentHost): void {
 }
 
 function timeouts(path: string, props: AgentHostProps<Machine>["timeouts"] = {}): HostSpec["timeouts"] {
-  knownKeys(`${path}: timeouts`, props, ["baselineSeconds", "healthSeconds"]);
-  const { baselineSeconds = 600, healthSeconds = 180 } = props;
+  knownKeys(`${path}: timeouts`, props, ["baselineSeconds", "healthSeconds", "confirmSeconds", "drainSeconds"]);
+  const { baselineSeconds = 600, healthSeconds = 180, confirmSeconds = 60, drainSeconds = 10 } = props;
+  const seconds = (key: string, value: number, min: number, max = 86_400) =>
+    checked(`${path}: timeouts.${key}`, z.number().int().min(min).max(max), value);
   return {
-    baselineSeconds: checked(`${path}: timeouts.baselineSeconds`, z.number().int().min(10), baselineSeconds),
-    healthSeconds: checked(`${path}: timeouts.healthSeconds`, z.number().int().min(5), healthSeconds),
+    baselineSeconds: seconds("baselineSeconds", baselineSeconds, 10),
+    healthSeconds: seconds("healthSeconds", healthSeconds, 5),
+    confirmSeconds: seconds("confirmSeconds", confirmSeconds, 5),
+    drainSeconds: seconds("drainSeconds", drainSeconds, 1, 600),
   };
 }

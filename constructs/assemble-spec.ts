@@ -16,6 +16,7 @@ export interface HostParts {
   readonly machine: Machine;
   readonly access: Access;
   readonly timeouts: HostSpec["timeouts"];
+  readonly keepReleases: number;
   readonly models: readonly Model[];
   readonly agents: readonly Agent[];
   readonly workspaces: readonly Workspace[];
@@ -64,6 +65,7 @@ export function assembleSpec(host: HostParts): AssembledSpec {
     workspaces: Object.fromEntries(host.workspaces.map(({ name }) => [name, {}])),
     grants: host.grants.all(),
     timeouts: host.timeouts,
+    keepReleases: host.keepReleases,
   };
   return { spec, values };
 }

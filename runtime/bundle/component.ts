@@ -3,9 +3,10 @@ import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { digestOf } from "../spec/digest.ts";
+import { type TreeEntry, treeDigest } from "../spec/tree.ts";
 import { type BuildOptions, buildOnce, cacheFolder, exists } from "./cache.ts";
 import { type Archive, pack } from "./pack.ts";
-import { readTree, type TreeEntry, treeDigest } from "./tree.ts";
+import { readTree } from "./tree.ts";
 
 /**
  * Part of a release, content-addressed: `digest` is `treeDigest` of its files, whatever tool packed them; on the host

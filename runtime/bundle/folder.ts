@@ -1,9 +1,10 @@
 import { basename, resolve } from "node:path";
 import { digestOf } from "../spec/digest.ts";
+import { type TreeEntry, treeDigest } from "../spec/tree.ts";
 import type { BuildOptions } from "./cache.ts";
 import { type Component, component } from "./component.ts";
 import { nodeBinary } from "./node.ts";
-import { readTree, type TreeEntry, treeDigest } from "./tree.ts";
+import { readTree } from "./tree.ts";
 
 /** Most bytes that the files of a user's folder may have together: 1 GiB. */
 const FOLDER_LIMIT = 1024 ** 3;

@@ -2,10 +2,11 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { build, version as esbuildVersion, type Metafile } from "esbuild";
 import { digestOf } from "../spec/digest.ts";
+import { treeDigest } from "../spec/tree.ts";
 import { type BuildOptions, exists } from "./cache.ts";
 import { type Component, component } from "./component.ts";
 import { nodeBinary } from "./node.ts";
-import { readTree, treeDigest } from "./tree.ts";
+import { readTree } from "./tree.ts";
 
 // CommonJS packages inside an ES module call require(); ES modules have none of their own.
 const BANNER =

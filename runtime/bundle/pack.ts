@@ -4,8 +4,8 @@ import { createReadStream, createWriteStream, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import type { TreeEntry } from "../spec/tree.ts";
 import { padding, tarEnd, tarHeader } from "./tar.ts";
-import type { TreeEntry } from "./tree.ts";
 
 /** A packed component: `sha256` and `bytes` are the archive file's own. */
 export interface Archive {

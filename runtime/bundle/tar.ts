@@ -1,4 +1,4 @@
-import type { TreeEntry } from "./tree.ts";
+import type { TreeEntry } from "../spec/tree.ts";
 
 /** Every time in an archive: 2000-01-01T00:00:00Z. Fixed, and not 0, which some programs take for "no time". */
 const ARCHIVE_TIME = 946684800;

@@ -3,19 +3,8 @@ import { createReadStream, type Dirent, lstatSync, readFileSync, readlinkSync, r
 import { lstat, readdir, realpath } from "node:fs/promises";
 import { dirname, isAbsolute, join, relative, resolve } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
-import { digestOf, sha256 } from "../spec/digest.ts";
-
-/** One thing in a component; `path` is relative, with `/`, in byte order within a listing. */
-export type TreeEntry =
-  | { readonly path: string; readonly type: "directory" }
-  | { readonly path: string; readonly type: "link"; readonly target: string }
-  | {
-      readonly path: string;
-      readonly type: "file";
-      readonly executable: boolean;
-      readonly bytes: number;
-      readonly sha256: string;
-    };
+import { sha256 } from "../spec/digest.ts";
+import type { TreeEntry } from "../spec/tree.ts";
 
 const BIG_FILE = 8 * 1024 * 1024;
 
@@ -58,17 +47,6 @@ export async function readTree(folder: string, options: TreeOptions = {}): Promi
     else listed.push({ ...entry, sha256: await fileDigest(join(root, entry.path), entry.bytes) });
   }
   return listed;
-}
-
-/** sha256 of the canonical JSON of `[path, type, mode, target or sha256 of the content]` of all entries in order. */
-export function treeDigest(entries: readonly TreeEntry[]): string {
-  return digestOf(
-    entries.map((entry) => {
-      if (entry.type === "directory") return [entry.path, entry.type, "0755", ""];
-      if (entry.type === "link") return [entry.path, entry.type, "0777", entry.target];
-      return [entry.path, entry.type, entry.executable ? "0755" : "0644", entry.sha256];
-    }),
-  );
 }
 
 type Found =

@@ -1,5 +1,6 @@
 import { BaselineError } from "../release/baseline-wait.ts";
 import { SpentKeyError } from "../release/host-trust.ts";
+import { NoSuchReleaseError } from "../release/rollback.ts";
 import { SpecError } from "../spec/host-spec.ts";
 import { HostTrustError, UnreachableError } from "../ssh/errors.ts";
 
@@ -10,7 +11,8 @@ export const EXIT = { held: 0, failed: 1, usage: 2, unreachable: 3 } as const;
 export class UsageError extends Error {}
 
 export function exitCodeOf(error: unknown): number {
-  if (error instanceof UsageError || error instanceof SpecError) return EXIT.usage;
+  if (error instanceof UsageError || error instanceof SpecError || error instanceof NoSuchReleaseError)
+    return EXIT.usage;
   if (error instanceof HostTrustError || error instanceof SpentKeyError || error instanceof UnreachableError)
     return EXIT.unreachable;
   return EXIT.failed;
@@ -18,7 +20,7 @@ export function exitCodeOf(error: unknown): number {
 
 /** A short word for `--json` output, so that programs need not read the message. */
 export function errorKind(error: unknown): string {
-  if (error instanceof UsageError) return "usage";
+  if (error instanceof UsageError || error instanceof NoSuchReleaseError) return "usage";
   if (error instanceof SpecError) return "spec";
   if (error instanceof HostTrustError || error instanceof SpentKeyError) return "trust";
   if (error instanceof UnreachableError) return "unreachable";

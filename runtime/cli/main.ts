@@ -5,6 +5,8 @@ import { doctor } from "./commands/doctor.ts";
 import { local } from "./commands/local.ts";
 import { logs } from "./commands/logs.ts";
 import { push } from "./commands/push.ts";
+import { releases } from "./commands/releases.ts";
+import { rollback } from "./commands/rollback.ts";
 import { ssh } from "./commands/ssh.ts";
 import { status } from "./commands/status.ts";
 import { verify } from "./commands/verify.ts";
@@ -12,7 +14,19 @@ import { EXIT, errorKind, exitCodeOf, UsageError } from "./errors.ts";
 import { kitVersion } from "./kit.ts";
 import { makeOutput, table } from "./output.ts";
 
-const commands: Record<string, Command> = { push, ask, verify, status, logs, ssh, doctor, bundle, local };
+const commands: Record<string, Command> = {
+  push,
+  ask,
+  verify,
+  status,
+  releases,
+  rollback,
+  logs,
+  ssh,
+  doctor,
+  bundle,
+  local,
+};
 
 function usage(): string {
   const rows = Object.values(commands).map((command) => [`  ${command.usage}`, command.summary]);

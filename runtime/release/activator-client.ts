@@ -4,8 +4,12 @@ import {
   ActivateAnswer as ActivateAnswerSchema,
   type ActivateRequest,
   AskAnswer,
+  CheckAnswer,
+  ConfirmAnswer,
+  CurrentFiles,
   HostFacts,
   HostStatus,
+  ReleaseList,
   SealAnswer,
   type SealRequest,
   type StageRequest,
@@ -28,22 +32,36 @@ const DIGEST = /^[0-9a-f]{64}$/;
 export class Activator {
   readonly #connection: Connection;
   readonly #command: string;
+  readonly #node: string;
+  readonly #activator: string;
 
   /** @param node, activator digests of the components to run; both are on the host already */
   constructor(connection: Connection, node: string, activator: string) {
     if (!DIGEST.test(node) || !DIGEST.test(activator))
       throw new Error("the activator is named by the digests of its components");
     this.#connection = connection;
+    this.#node = node;
+    this.#activator = activator;
     this.#command = `sudo -n /opt/bailiwick/components/${node}/bin/node /opt/bailiwick/components/${activator}/activator.mjs`;
   }
 
-  /** The activator of the host's current release. @throws HostError if there is no release yet */
+  /**
+   * The activator of the host's current release, or of the newest one on it where the link to the current one is broken.
+   * @throws HostError if there is no release yet
+   */
   static async ofCurrentRelease(connection: Connection): Promise<Activator> {
-    const { code, stdout } = await connection.exec("cat /opt/bailiwick/current/manifest.json");
+    const { code, stdout } = await connection.exec(
+      'cd /opt/bailiwick && cat current/manifest.json 2>/dev/null || { set -- $(ls -t releases/*/manifest.json 2>/dev/null); cat "$1"; }',
+    );
     if (code !== 0)
       throw new HostError("status", "there is no release on this host yet; push one with `bailiwick push`");
     const { components } = JSON.parse(stdout) as { components: Record<string, string> };
     return new Activator(connection, components.node ?? "", components.activator ?? "");
+  }
+
+  /** The same program over another connection to the same host. */
+  on(connection: Connection): Activator {
+    return new Activator(connection, this.#node, this.#activator);
   }
 
   facts(): Promise<HostFacts> {
@@ -52,6 +70,22 @@ export class Activator {
 
   status(): Promise<HostStatus> {
     return this.#call("status", undefined, HostStatus);
+  }
+
+  releases(): Promise<ReleaseList> {
+    return this.#call("releases", undefined, ReleaseList);
+  }
+
+  files(): Promise<CurrentFiles> {
+    return this.#call("files", undefined, CurrentFiles);
+  }
+
+  check(token: string, components: readonly string[]): Promise<CheckAnswer> {
+    return this.#call("check", { token, components }, CheckAnswer);
+  }
+
+  confirm(token: string, digest: string, keep: number): Promise<ConfirmAnswer> {
+    return this.#call("confirm", { token, digest, keep }, ConfirmAnswer);
   }
 
   seal(request: SealRequest): Promise<SealAnswer> {

@@ -1,5 +1,5 @@
 import type { Component } from "../bundle/component.ts";
-import type { ActivateAnswer, HostFacts } from "../spec/activator.ts";
+import type { ActivateAnswer } from "../spec/activator.ts";
 import { type Bindings, resolveBindings } from "../spec/binding.ts";
 import { digestOf } from "../spec/digest.ts";
 import { type HostSpec, parseHostSpec } from "../spec/host-spec.ts";
@@ -8,12 +8,12 @@ import type { Connection } from "../ssh/connection.ts";
 import type { Identity } from "../ssh/identity.ts";
 import { rotateHostKey, rotationIsFinished } from "../ssh/rotate.ts";
 import { uploadComponent } from "../ssh/upload.ts";
-import { Activator, HostError } from "./activator-client.ts";
+import { Activator } from "./activator-client.ts";
 import { waitForBaseline } from "./baseline-wait.ts";
+import { activateAndConfirm } from "./confirm.ts";
 import { connectToHost } from "./host-trust.ts";
 import { renderRelease } from "./render/release.ts";
-import { requiredCredentials } from "./render/requirements.ts";
-import { resolveSecret } from "./secrets.ts";
+import { sealCredentials } from "./seal.ts";
 
 export interface PushOptions {
   /** The spec as synth wrote it; bindings in it are resolved by `bindings.values`. */
@@ -43,20 +43,18 @@ export interface PushResult extends ActivateAnswer {
  * Makes a host what its spec says, step by step as they stand below. Each step either holds or leaves what was there;
  * running it again repairs.
  * @throws HostTrustError, UnreachableError before anything was sent; BaselineError, HostError with the host's own words;
- *   MissingSecretsError naming every secret that is neither here nor on the host
+ *   MissingSecretsError naming every secret that is neither here nor on the host; UnhealthyError, UnconfirmedError when the
+ *   new release was taken back or will be
  */
 export async function push(options: PushOptions): Promise<PushResult> {
   const { bindings, progress } = options;
   const spec = parseHostSpec(resolveBindings(options.spec, bindings.values));
   options.components.catch(() => {}); // awaited below, after the host is known to be ours
-  let connection = await connectToHost({
+  const login = {
     ...options.address,
-    username: options.admin,
-    identity: options.identity,
-    spec,
-    bindings,
-    timeoutMs: 30_000,
-  });
+    ...{ username: options.admin, identity: options.identity, spec, bindings, timeoutMs: 30_000 },
+  };
+  let connection = await connectToHost(login);
   try {
     const uploads = uploadMissing(connection, options.components, progress);
     uploads.catch(() => {});
@@ -66,56 +64,39 @@ export async function push(options: PushOptions): Promise<PushResult> {
       progress("replacing the one-time host key");
       connection = await rotate(connection, spec, options);
     }
-    const activator = new Activator(connection, digestIn(components, "node"), digestIn(components, "activator"));
-    const result = await activator.withLock(`${options.admin}`, options.why, async (token) => {
+    const activatorOn = (on: Connection) =>
+      new Activator(on, digestIn(components, "node"), digestIn(components, "activator"));
+    const activator = activatorOn(connection);
+    const result = await activator.withLock(options.admin, options.why, async (token) => {
+      await repairComponents(connection, activator, token, components, progress);
       const facts = await activator.facts();
       const { credentials, generated, sealed } = await sealCredentials(activator, spec, facts, options);
       const release = renderRelease({
         spec,
         kitVersion: options.kitVersion,
-        components: Object.fromEntries(Object.entries(components).map(([name, { digest }]) => [name, digest])),
+        components: digestsOf(components),
         credentials,
         generated,
         resolvers: facts.resolvers,
       });
+      const short = release.digest.slice(0, 12);
       progress(
-        release.digest === facts.current
-          ? `release ${release.digest.slice(0, 12)} is current already`
-          : `activating release ${release.digest.slice(0, 12)}`,
+        release.digest === facts.current ? `release ${short} is current already` : `activating release ${short}`,
       );
       await activator.stage({ token, files: release.files });
-      const answer = await activator.activate({
-        token,
-        digest: release.digest,
-        healthSeconds: spec.timeouts.healthSeconds,
+      const answer = await activateAndConfirm({
+        ...{ activator, activatorOn, token, spec },
+        ...{ digest: release.digest, why: options.why, restoreState: false },
+        reconnect: () => {
+          progress("confirming over a fresh connection");
+          return connectToHost(login);
+        },
       });
       return { ...answer, sealed };
     });
-    if (!result.healthy) throw new UnhealthyError(result);
     return { ...result, hostKey: connection.hostKey, uploaded, spec: digestOf(options.spec) };
   } finally {
     await connection.close();
-  }
-}
-
-/** The new release did not become healthy and was undone; what served before serves again. */
-export class UnhealthyError extends Error {
-  readonly answer: ActivateAnswer;
-  constructor(answer: ActivateAnswer) {
-    const kept =
-      answer.previous === null
-        ? "there was none before, the host is closed"
-        : `release ${answer.previous.slice(0, 12)} serves again`;
-    super(`the new release did not become healthy and was undone; ${kept}\n${answer.problems.join("\n")}`);
-    this.name = "UnhealthyError";
-    this.answer = answer;
-  }
-}
-
-export class MissingSecretsError extends Error {
-  constructor(missing: readonly string[]) {
-    super(`${missing.join("\n")}\nset what is missing and push again; nothing was changed`);
-    this.name = "MissingSecretsError";
   }
 }
 
@@ -127,14 +108,44 @@ async function uploadMissing(
 ) {
   const components = await building;
   const uploaded: string[] = [];
-  for (const [name, component] of Object.entries(components)) {
-    const { archive, digest } = component;
-    const { outcome, sent } = await uploadComponent({ connection, component: digest, archive, path: archive.path });
-    if (outcome === "present") continue;
-    uploaded.push(name);
-    progress(`uploaded ${name} ${digest.slice(0, 12)} (${(sent / 1048576).toFixed(1)} MiB)`);
-  }
+  for (const component of Object.values(components))
+    if (await upload(connection, component, progress)) uploaded.push(component.name);
   return { components, uploaded };
+}
+
+/** @returns whether the host lacked it */
+async function upload(connection: Connection, component: Component, progress: (line: string) => void) {
+  const { name, archive, digest } = component;
+  const { outcome, sent, resumedAt } = await uploadComponent({
+    connection,
+    component: digest,
+    archive,
+    path: archive.path,
+  });
+  if (outcome === "present") return false;
+  const resumed = resumedAt === 0 ? "" : `, resumed at ${(resumedAt / 1048576).toFixed(1)} MiB`;
+  progress(`uploaded ${name} ${digest.slice(0, 12)} (${(sent / 1048576).toFixed(1)} MiB${resumed})`);
+  return true;
+}
+
+/** Under the lock, when nobody removes any: what is missing after all, or not whole any more, is sent again. */
+async function repairComponents(
+  connection: Connection,
+  activator: Activator,
+  token: string,
+  components: Record<string, Component>,
+  progress: (line: string) => void,
+): Promise<void> {
+  const { missing, spoiled } = await activator.check(token, Object.values(digestsOf(components)));
+  for (const component of Object.values(components)) {
+    if (spoiled.includes(component.digest)) progress(`${component.name} is not whole on the host; sending it again`);
+    else if (!missing.includes(component.digest)) continue;
+    await upload(connection, component, progress);
+  }
+}
+
+function digestsOf(components: Record<string, Component>): Record<string, string> {
+  return Object.fromEntries(Object.entries(components).map(([name, { digest }]) => [name, digest]));
 }
 
 async function rotate(connection: Connection, spec: HostSpec, options: PushOptions): Promise<Connection> {
@@ -149,37 +160,6 @@ async function rotate(connection: Connection, spec: HostSpec, options: PushOptio
     progress: options.progress,
   });
   return rotated.connection;
-}
-
-/**
- * Sends the secrets that are at hand; for those that are not, what the host has is kept.
- * @throws MissingSecretsError before anything was sent
- */
-export async function sealCredentials(
-  activator: Activator,
-  spec: HostSpec,
-  facts: Pick<HostFacts, "credentials">,
-  { project, progress }: Pick<PushOptions, "project" | "progress">,
-) {
-  const required = requiredCredentials(spec);
-  const set: Record<string, string> = {};
-  const kept: Record<string, string> = {};
-  const missing: string[] = [];
-  for (const name of required.secrets) {
-    const source = spec.secrets[name]?.source;
-    if (source === undefined) throw new HostError("seal", `secrets.${name}: no such secret in the spec`);
-    const credential = `secret.${name}`;
-    const resolved = await resolveSecret(source, project);
-    const known = facts.credentials[credential];
-    if (resolved.ok) set[credential] = resolved.value.toString("base64");
-    else if (known !== undefined) kept[credential] = known;
-    else missing.push(`secrets.${name}: ${resolved.reason}, and the host does not have it yet`);
-  }
-  if (missing.length > 0) throw new MissingSecretsError(missing);
-  const { versions, generated } = await activator.seal({ set, generate: required.generated });
-  const sealed = Object.keys(versions).filter((name) => facts.credentials[name] !== versions[name]);
-  if (sealed.length > 0) progress(`sealed ${sealed.join(", ")}`);
-  return { credentials: { ...kept, ...versions }, generated, sealed };
 }
 
 function digestIn(components: Record<string, Component>, name: string): string {

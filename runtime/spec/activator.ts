@@ -19,12 +19,20 @@ export type HostFacts = z.infer<typeof HostFacts>;
 /** Input of `lock`; the answer is `{"token": string}`, or exit 1 naming who holds it since when. */
 export const LockRequest = z.strictObject({ who: z.string(), why: z.string() });
 
+/** Input of `check`: digests of components. */
+export const CheckRequest = z.strictObject({ token: z.string(), components: z.array(z.string()) });
+
+/** Answer of `check`: what must be uploaded. `spoiled` were there but not whole, and were set aside. */
+export const CheckAnswer = z.strictObject({ missing: z.array(z.string()), spoiled: z.array(z.string()) });
+export type CheckAnswer = z.infer<typeof CheckAnswer>;
+
 /** Input of `seal`. Values travel base64, over SSH's stdin only. */
 export const SealRequest = z.strictObject({
   set: z.record(z.string(), z.base64()).describe("Credential name to value."),
   generate: z
     .array(z.string())
     .describe("Credentials to make on the host if they do not exist: 32 random bytes as hex."),
+  dryRun: z.boolean().optional().describe("Only say which versions the values have; nothing is made or kept."),
 });
 export type SealRequest = z.infer<typeof SealRequest>;
 
@@ -46,7 +54,15 @@ export type StageRequest = z.infer<typeof StageRequest>;
 export const ActivateRequest = z.strictObject({
   token: z.string(),
   digest: z.string(),
+  why: z.string().describe("For the history: `bailiwick push`, `rollback`."),
   healthSeconds: z.number().int(),
+  confirmSeconds: z.number().int(),
+  drainSeconds: z.number().int(),
+  restoreState: z
+    .boolean()
+    .describe(
+      "Whether agents whose runtime changes get the state back that they last had with the runtime of this release.",
+    ),
 });
 
 export type ActivateRequest = z.infer<typeof ActivateRequest>;
@@ -56,6 +72,7 @@ export const ActivateAnswer = z.strictObject({
   release: z.string(),
   previous: z.string().nullable(),
   healthy: z.boolean(),
+  confirm: z.boolean().describe("Whether the host takes the release back unless `confirm` follows in time."),
   restarted: z.array(z.string()),
   reloaded: z.array(z.string()),
   stopped: z.array(z.string()),
@@ -64,9 +81,64 @@ export const ActivateAnswer = z.strictObject({
 });
 export type ActivateAnswer = z.infer<typeof ActivateAnswer>;
 
+/** Input of `confirm`: the release is the host's from now on; what only older ones than `keep` used is removed. */
+export const ConfirmRequest = z.strictObject({ token: z.string(), digest: z.string(), keep: z.number().int() });
+export type ConfirmRequest = z.infer<typeof ConfirmRequest>;
+
+/** Answer of `confirm`: what was removed. */
+export const ConfirmAnswer = z.strictObject({
+  releases: z.array(z.string()),
+  components: z.array(z.string()),
+  credentials: z.array(z.string()).describe("`<name>/<version>`."),
+});
+export type ConfirmAnswer = z.infer<typeof ConfirmAnswer>;
+
+/** One line of the host's history of releases. */
+export const HistoryEntry = z.strictObject({
+  at: z.string().describe("ISO 8601, UTC, by the host's clock."),
+  release: z.string(),
+  from: z.string().nullable().describe("The release before it; null for the first."),
+  by: z.string().describe("The admin, or `host` for what the host did by itself."),
+  why: z.string(),
+  outcome: z
+    .enum(["confirmed", "undone", "reverted"])
+    .describe(
+      "`undone`: it was not healthy. `reverted`: nobody confirmed it in time, or the machine went down before.",
+    ),
+});
+export type HistoryEntry = z.infer<typeof HistoryEntry>;
+
+/** Answer of `releases`: what is on the host and can be gone back to, newest first. */
+export const ReleaseList = z.strictObject({
+  current: z.string().nullable(),
+  unconfirmed: z.string().nullable().describe("The current release, as long as nobody has confirmed it."),
+  releases: z.array(
+    z.strictObject({
+      release: z.string(),
+      spec: z.string(),
+      kit: z.string(),
+      components: z.record(z.string(), z.string()),
+      confirmedAt: z.string().nullable(),
+      by: z.string().nullable(),
+      why: z.string().nullable(),
+    }),
+  ),
+  history: z.array(HistoryEntry).describe("Newest first, at most 50."),
+});
+export type ReleaseList = z.infer<typeof ReleaseList>;
+
+/** Answer of `files`: the current release as it is on the host. It holds no secrets. */
+export const CurrentFiles = z.strictObject({
+  release: z.string().nullable(),
+  files: z.array(z.strictObject({ path: z.string(), content: z.string() })),
+});
+export type CurrentFiles = z.infer<typeof CurrentFiles>;
+
 /** Answer of `status`. */
 export const HostStatus = z.strictObject({
   release: z.string().nullable(),
+  unconfirmed: z.boolean().describe("Whether the host takes the release back unless it is confirmed in time."),
+  problems: z.array(z.string()).describe("What is wrong with the release itself, such as a link that leads nowhere."),
   spec: z.string().nullable(),
   units: z.array(
     z.strictObject({

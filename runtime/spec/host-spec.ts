@@ -114,8 +114,27 @@ const HostFields = z
           .int()
           .min(5)
           .describe("Longest wait for a new release to be healthy, seconds; then it is undone."),
+        confirmSeconds: z
+          .number()
+          .int()
+          .min(5)
+          .describe(
+            "How long a healthy release waits for the operator to confirm it over a fresh connection, seconds; then the host takes it back.",
+          ),
+        drainSeconds: z
+          .number()
+          .int()
+          .min(1)
+          .max(600)
+          .describe("How long a unit that must restart may take to end in order, seconds; then it is killed."),
       })
       .describe("How long a deploy waits."),
+    keepReleases: z
+      .number()
+      .int()
+      .min(1)
+      .max(50)
+      .describe("How many releases stay on the host, with their secret versions: the current one and those before it."),
   })
   .describe("One agent host: its machine, who administers it, its agents, and every grant.");
 

@@ -45,6 +45,7 @@ export const ReleaseManifest = z.strictObject({
     z.strictObject({
       name: z.string(),
       runtime: z.enum(["openclaw", "command"]),
+      component: Digest.describe("The component that its runtime is; another one means that its state is kept first."),
       port: z.number().int(),
       ask: z
         .strictObject({

@@ -35,7 +35,8 @@ describe("a host", () => {
         quiet: { uid: 25000, runtime: { model: null } },
       },
       workspaces: { repo: {}, docs: {} },
-      timeouts: { baselineSeconds: 600, healthSeconds: 60 },
+      timeouts: { baselineSeconds: 600, healthSeconds: 60, confirmSeconds: 60, drainSeconds: 10 },
+      keepReleases: 3,
     });
     expect(host.toSpec().grants).toEqual({
       invoke: [{ agent: "ops", model: "claude", models: ["sonnet", "haiku"], usdPerDay: 5 }],

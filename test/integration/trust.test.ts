@@ -2,7 +2,9 @@ import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import ssh2 from "ssh2";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ALGORITHMS } from "../../runtime/ssh/connect.ts";
 import { type ManInTheMiddle, startManInTheMiddle } from "../runtime/ssh/man-in-the-middle.ts";
 import { ok, Project } from "./support/project.ts";
 
@@ -41,15 +43,13 @@ describe.skipIf(missing !== undefined)("trust without first use", () => {
   const record = () => JSON.parse(readFileSync(recordFile(), "utf8")) as { port: number };
   const fingerprint = (file: string) => execFileSync("ssh-keygen", ["-lf", file]).toString().split(" ")[1] ?? "";
   /** What sshd itself would tell anybody before a login. */
-  const bannerOf = (port: number) => {
-    const args = ["-F", "none", "-p", String(port), "-o", "BatchMode=yes", "-o", "PreferredAuthentications=none"];
-    const ran = execFileSync(
-      "sh",
-      ["-c", 'ssh "$@" nobody@127.0.0.1 2>&1 || true', "sh", ...args, "-o", `UserKnownHostsFile=${key("known")}`],
-      { encoding: "utf8" },
-    );
-    return ran.replaceAll("\r", "");
-  };
+  const bannerOf = (port: number) =>
+    new Promise<string>((heard, fail) => {
+      const client = new ssh2.Client();
+      client.on("banner", heard).on("error", (error) => fail(error));
+      const authHandler = ["none"] as never;
+      client.connect({ host: "127.0.0.1", port, username: "nobody", algorithms: ALGORITHMS, authHandler });
+    });
   /** Runs `body` while whoever is in the middle holds the port that leads to the machine. */
   const inTheMiddle = async (middle: ManInTheMiddle, body: () => Promise<void>) => {
     const true_ = readFileSync(recordFile(), "utf8");
@@ -98,8 +98,8 @@ describe.skipIf(missing !== undefined)("trust without first use", () => {
       const ran = await project.bailiwick(["push", "watched"], withKey);
       expect(ran.code).toBe(3);
       expect(ran.text).toContain(fingerprint(key("mallory.pub")));
-      expect(flat(ran.text)).toMatch(/expected .*SHA256:/);
-      expect(flat(ran.text)).toContain("nothing was sent");
+      expect(flat(ran.text)).toMatch(/expected: .*SHA256:/);
+      expect(ran.text).toContain("no credential was offered");
     });
     expect(middle.attempts.map(({ method }) => method)).not.toContain("publickey");
     expect(middle.commands).toEqual([]);
@@ -111,10 +111,9 @@ describe.skipIf(missing !== undefined)("trust without first use", () => {
   });
 
   it("at later contact, a machine in the middle that replays the host's own attestation is told nothing", async () => {
-    const banner = bannerOf(record().port);
+    const banner = await bannerOf(record().port);
     expect(banner).toContain("-----BEGIN SSH SIGNATURE-----");
-    const attestation = `${banner.slice(banner.indexOf("{"), banner.indexOf("-----END SSH SIGNATURE-----"))}-----END SSH SIGNATURE-----\n`;
-    const middle = await startManInTheMiddle({ hostKey: key("mallory"), banner: attestation });
+    const middle = await startManInTheMiddle({ hostKey: key("mallory"), banner });
     await inTheMiddle(middle, async () => {
       for (const verb of [["push"], ["status"], ["ask", "hello"], ["verify"]]) {
         const [command = "", ...words] = verb;

@@ -9,7 +9,8 @@ import { nodeBinary, nodeComponent } from "../../runtime/bundle/node.ts";
 import { install, pinnedNpm } from "../../runtime/bundle/npm.ts";
 import { OPENCLAW_ENTRY, openclawComponent } from "../../runtime/bundle/openclaw.ts";
 import { OPENCLAW_TRIM, trimmedBy } from "../../runtime/bundle/openclaw-trim.ts";
-import { readTree, treeDigest } from "../../runtime/bundle/tree.ts";
+import { readTree } from "../../runtime/bundle/tree.ts";
+import { treeDigest } from "../../runtime/spec/tree.ts";
 
 const VERSION = "2026.9.6";
 const root = process.getuid?.() === 0;

@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
+import { Activator } from "../../release/activator-client.ts";
 import { buildComponents } from "../../release/components.ts";
+import { dryRun } from "../../release/dry-run.ts";
 import { push as pushRelease } from "../../release/push.ts";
 import { Bindings } from "../../spec/binding.ts";
 import { parseHostSpec } from "../../spec/host-spec.ts";
@@ -8,16 +10,23 @@ import type { Command } from "../command.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { findIdentity } from "../identity.ts";
 import { kitVersion } from "../kit.ts";
+import type { Output } from "../output.ts";
 import { findHost, projectRoot, readBindings } from "../project.ts";
-import { machineAddress } from "../session.ts";
+import { machineAddress, withHost } from "../session.ts";
 
 export const push: Command = {
-  usage: "push <host> [--why <text>] [--json]",
+  usage: "push <host> [--dry-run] [--why <text>] [--json]",
   summary: "build, upload and activate what the spec says; an unchanged push restarts nothing",
-  options: { spec: { type: "string" }, "from-terraform": { type: "boolean" }, why: { type: "string" } },
+  options: {
+    spec: { type: "string" },
+    "from-terraform": { type: "boolean" },
+    why: { type: "string" },
+    "dry-run": { type: "boolean" },
+  },
   words: [1, 1],
   async run(call, output) {
     const name = call.words[0] ?? "";
+    if (call.flag("dry-run")) return showDryRun(name, output);
     const { spec, bindings } = call.flag("from-terraform") ? fromTerraform(call.text("spec")) : await fromProject(name);
     if (spec.name !== name) throw new UsageError(`received host "${name}", but the spec is of "${spec.name}"`);
     const project = projectRoot();
@@ -50,6 +59,26 @@ export const push: Command = {
     return EXIT.held;
   },
 };
+
+async function showDryRun(name: string, output: Output): Promise<number> {
+  return withHost(name, async ({ spec, connection }) => {
+    const activator = await Activator.ofCurrentRelease(connection);
+    const project = projectRoot();
+    const components = await buildComponents(spec, { project, progress: output.progress });
+    const found = await dryRun({ activator, spec, kitVersion: kitVersion(), components, project });
+    output.document(found);
+    if (found.release === found.current)
+      output.say(`${name}: release ${found.release.slice(0, 12)} is current already`);
+    for (const { path, change, removed, added } of found.files) {
+      output.say(`${change}: ${path}`);
+      for (const line of removed) output.say(`  - ${line}`);
+      for (const line of added) output.say(`  + ${line}`);
+    }
+    const lists = { upload: found.upload, "seal anew": found.secrets, restart: found.restart, stop: found.stop };
+    for (const [verb, names] of Object.entries(lists)) if (names.length > 0) output.say(`${verb}: ${names.join(", ")}`);
+    return EXIT.held;
+  });
+}
 
 function fromTerraform(specPath: string | undefined) {
   const bindings = process.env.BAILIWICK_BINDINGS;

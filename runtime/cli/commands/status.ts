@@ -27,7 +27,10 @@ export const status: Command = {
         instance: bindings.machine.instance,
         fingerprint,
         upToDate,
-        ...(found ?? { release: null, spec: null, units: [], lock: null, failedUnits: [] }),
+        ...(found ?? {
+          ...{ release: null, spec: null, unconfirmed: false, problems: [] },
+          ...{ units: [], lock: null, failedUnits: [] },
+        }),
       };
       output.document(document);
       output.say(`${host.name}: ${document.address}, host key ${fingerprint}`);
@@ -36,6 +39,9 @@ export const status: Command = {
           ? "no release yet; run `npx cdktf deploy` or `bailiwick push`"
           : `release ${found.release?.slice(0, 12)}${upToDate ? "" : " (the synthesised spec differs: push to apply it)"}`,
       );
+      if (document.unconfirmed)
+        output.say("  not confirmed yet: the host takes it back in a moment unless its push confirms it");
+      for (const problem of document.problems) output.say(`  ${problem}`);
       if (found?.lock) output.say(`locked by ${found.lock.who} since ${found.lock.since}: ${found.lock.why}`);
       for (const line of table(
         document.units.map((unit) => [
@@ -50,7 +56,8 @@ export const status: Command = {
       for (const unit of document.failedUnits) output.say(`  failed: ${unit}`);
       return document.units.length > 0 &&
         document.units.every((unit) => unit.ready) &&
-        document.failedUnits.length === 0
+        document.failedUnits.length === 0 &&
+        document.problems.length === 0
         ? EXIT.held
         : EXIT.failed;
     });

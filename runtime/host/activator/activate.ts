@@ -1,128 +1,113 @@
-import { readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
-import type { ActivateAnswer, ActivateRequest } from "../../spec/activator.ts";
+import type { ActivateAnswer, ActivateRequest, ConfirmAnswer, ConfirmRequest } from "../../spec/activator.ts";
 import type { ReleaseManifest } from "../../spec/manifest.ts";
 import { audit } from "./audit.ts";
-import { switchLink } from "./files.ts";
+import { forgetSpoiled, spoiledComponents } from "./components.ts";
+import { collectGarbage } from "./garbage.ts";
 import { waitForHealth } from "./health.ts";
-import { paths } from "./paths.ts";
-import { applyAcls, applyAdmins, prepare } from "./prepare.ts";
-import { currentRelease, readManifest, releasePath, unitTexts } from "./release.ts";
-import { tryRun } from "./run.ts";
-import { daemonReload, systemctl } from "./systemd.ts";
+import { record } from "./history.ts";
+import { prepare } from "./prepare.ts";
+import { currentRelease, readManifest } from "./release.ts";
+import { goBack, takeBack } from "./revert.ts";
+import { dropSnapshots } from "./snapshots.ts";
+import { type Plan, planSwitch, switchTo } from "./switch.ts";
+import { arm, disarm, setTimer, unconfirmed } from "./unconfirmed.ts";
 
-/** What a switch from one release to another does to the units. */
-interface Plan {
-  stop: string[];
-  restart: string[];
-  reload: string[];
-}
+/** Beyond the times that are asked for: what systemd and the disk may take. */
+const SLACK_SECONDS = 60;
 
 /**
- * Makes a staged release the current one: prepares, switches the one symlink, restarts what changed, waits for health.
- * A release that does not become healthy is undone before this returns.
+ * Makes a staged release the current one: prepares, arms what takes it back, switches the one symlink, restarts what
+ * changed, waits for health. A release that does not become healthy is undone before this returns; one that does is taken
+ * back by the host unless it is confirmed in time.
  */
 export async function activate(request: ActivateRequest): Promise<ActivateAnswer> {
   const started = Date.now();
+  await settleFormerSwitch(request.digest);
   const previous = await currentRelease();
   const manifest = await readManifest(request.digest);
   const before = previous === null ? null : await readManifest(previous);
   await audit("activate", { release: request.digest, previous });
   await prepare(manifest);
-  const plan = await planSwitch(before, manifest);
-  const problems = await switchTo(manifest, before, plan).then(
-    () => waitForHealth(manifest.units, request.healthSeconds),
-    (error: Error) => [error.message],
-  );
-  if (problems.length > 0) await undo(manifest, before);
-  await audit(problems.length === 0 ? "activated" : "undone", { release: request.digest, previous, ...plan, problems });
-  return {
+  const plan = await planSwitch(before, manifest, await spoiledComponents());
+  const answer = (problems: string[], confirm: boolean): ActivateAnswer => ({
     release: problems.length === 0 ? request.digest : (previous ?? ""),
     previous,
     healthy: problems.length === 0,
+    confirm,
     restarted: plan.restart,
     reloaded: plan.reload,
     stopped: plan.stop,
     problems,
     ms: Date.now() - started,
-  };
+  });
+  const open = await unconfirmed();
+  if (previous === request.digest && open === null) {
+    // There is no other release to go back to: what is down is started, what is spoiled restarted.
+    const problems = await makeItRun(manifest, before, plan, request);
+    await audit(problems.length === 0 ? "activated" : "not healthy", { release: request.digest, ...plan, problems });
+    return answer(problems, false);
+  }
+  const by = process.env.SUDO_USER ?? "root";
+  const from = open?.from ?? previous;
+  const { healthSeconds, confirmSeconds, drainSeconds, why } = request;
+  const guard = from === null || from === request.digest ? manifest : await readManifest(from);
+  await dropSnapshots(before, manifest);
+  await arm(
+    { from, to: request.digest, by, why, healthSeconds },
+    guard,
+    drainSeconds + healthSeconds + confirmSeconds + SLACK_SECONDS,
+  );
+  const problems = await makeItRun(manifest, before, plan, request);
+  if (problems.length > 0) {
+    const left = await goBack({ from, to: request.digest, healthSeconds });
+    await record({ release: request.digest, from, by, why, outcome: "undone" });
+    await disarm();
+    await audit("undone", { release: request.digest, previous, ...plan, problems, left });
+    return answer([...problems, ...left.map((line) => `and of the release before: ${line}`)], false);
+  }
+  await setTimer(guard, confirmSeconds);
+  await audit("activated", { release: request.digest, previous, ...plan, problems });
+  return answer([], true);
 }
 
-async function planSwitch(before: ReleaseManifest | null, after: ReleaseManifest): Promise<Plan> {
-  const old = before === null ? new Map<string, string>() : await unitTexts(before.digest);
-  const now = await unitTexts(after.digest);
-  const names = after.units.map((unit) => unit.name);
-  const restart = names.filter((name) => old.get(name) !== now.get(name));
-  const stop = (before?.units ?? []).map((unit) => unit.name).filter((name) => !names.includes(name));
-  const reload: string[] = [];
-  for (const unit of after.units)
-    if (!restart.includes(unit.name) && (await anyDiffers(unit.reload, before, after))) reload.push(unit.name);
-  return { stop: stop.reverse(), restart, reload };
-}
-
-async function anyDiffers(
-  files: readonly string[],
+async function makeItRun(
+  manifest: ReleaseManifest,
   before: ReleaseManifest | null,
-  after: ReleaseManifest,
-): Promise<boolean> {
-  for (const file of files) {
-    const now = await readFile(join(releasePath(after.digest), file), "utf8");
-    const old =
-      before === null ? null : await readFile(join(releasePath(before.digest), file), "utf8").catch(() => null);
-    if (now !== old) return true;
-  }
-  return false;
-}
-
-async function switchTo(manifest: ReleaseManifest, before: ReleaseManifest | null, plan: Plan): Promise<void> {
-  // What goes or changes stops first, while its own unit is still the one systemd knows, users before what they use.
-  const known = new Set(before?.units.map((unit) => unit.name));
-  const changed = plan.restart.filter((name) => known.has(name)).reverse();
-  await systemctl("stop", [...changed, ...plan.stop]);
-  await applyAdmins(manifest);
-  await applyAcls(manifest, before);
-  await switchLink(paths.current, releasePath(manifest.digest));
-  await daemonReload();
-  await reloadFirewall(manifest);
-  await systemctl("reload", plan.reload);
-  // Also what has not changed but is down: an unchanged push repairs.
-  await tryRun("systemctl", ["reset-failed", ...manifest.units.map((unit) => unit.name)]);
-  await systemctl(
-    "start",
-    manifest.units.map((unit) => unit.name),
-  );
-}
-
-/** The holder keeps the old rules when the new ones do not load, and systemd is not told: so the kernel is asked. */
-async function reloadFirewall(manifest: ReleaseManifest): Promise<void> {
-  await systemctl("start", ["bailiwick-firewall.service"]);
-  await systemctl("reload", ["bailiwick-firewall.service"]);
-  for (const chain of new Set(manifest.units.map((unit) => unit.chain))) {
-    const { code } = await tryRun("nft", ["list", "chain", "inet", "bailiwick", chain]);
-    if (code !== 0)
-      throw new Error(`the firewall did not take the release's rules: chain ${chain} is not in the kernel`);
+  plan: Plan,
+  { drainSeconds, healthSeconds, restoreState }: ActivateRequest,
+): Promise<string[]> {
+  try {
+    await switchTo(manifest, before, plan, { drainSeconds, state: { keep: true, restore: restoreState } });
+    const problems = await waitForHealth(manifest.units, healthSeconds);
+    if (problems.length === 0) await forgetSpoiled();
+    return problems;
+  } catch (error) {
+    return [(error as Error).message];
   }
 }
 
-/** Back to the release before; before the first release there is none, and the host is closed as first boot left it. */
-async function undo(manifest: ReleaseManifest, before: ReleaseManifest | null): Promise<void> {
-  const names = manifest.units.map((unit) => unit.name);
-  await tryRun("systemctl", ["stop", ...[...names].reverse()]);
-  if (before === null) {
-    await rm(paths.current, { force: true });
-    await daemonReload();
-    await systemctl("reload", ["bailiwick-firewall.service"]);
-    await tryRun("systemctl", ["reset-failed", ...names]);
-    return;
+/** An earlier push was cut before its release was confirmed: it is taken back first, unless it is this very release. */
+async function settleFormerSwitch(wanted: string): Promise<void> {
+  const open = await unconfirmed();
+  if (open === null || (open.to === wanted && (await currentRelease()) === wanted)) return;
+  await takeBack(open);
+}
+
+/**
+ * The release is the host's from now on: nothing takes it back, and what only older releases than `keep` used is removed.
+ * @throws if it is not the current release
+ */
+export async function confirm({ digest, keep }: ConfirmRequest): Promise<ConfirmAnswer> {
+  const current = await currentRelease();
+  if (current !== digest)
+    throw new Error(
+      `release ${digest.slice(0, 12)} is not current any more (${current?.slice(0, 12) ?? "none"} is): it was taken back; push again`,
+    );
+  const open = await unconfirmed();
+  if (open !== null) {
+    await record({ release: digest, from: open.from, by: open.by, why: open.why, outcome: "confirmed" });
+    await disarm();
+    await audit("confirmed", { release: digest });
   }
-  await applyAdmins(before);
-  await applyAcls(before, manifest);
-  await switchLink(paths.current, releasePath(before.digest));
-  await daemonReload();
-  await reloadFirewall(before);
-  await tryRun("systemctl", ["reset-failed", ...names]);
-  await systemctl(
-    "start",
-    before.units.map((unit) => unit.name),
-  );
+  return collectGarbage(keep);
 }

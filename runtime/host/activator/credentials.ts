@@ -22,6 +22,15 @@ export async function seal(request: SealRequest): Promise<SealAnswer> {
   return answer;
 }
 
+/** The versions that values would have, and credentials that were made here already; nothing is made or kept. */
+export async function versionsOf(request: SealRequest): Promise<SealAnswer> {
+  const key = await readKey();
+  const versions: SealAnswer["versions"] = {};
+  for (const [name, base64] of Object.entries(request.set))
+    versions[name] = versionOf(key ?? randomBytes(32), name, Buffer.from(base64, "base64"));
+  return { versions, generated: await generatedCredentials(request.generate) };
+}
+
 async function generated(name: string): Promise<Generated> {
   const record = join(directoryOf(name), "generated.json");
   const known = await readIfThere(record);
@@ -39,11 +48,7 @@ async function generated(name: string): Promise<Generated> {
 async function sealOne(name: string, value: Uint8Array): Promise<string> {
   const directory = directoryOf(name);
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const version = createHmac("sha256", await versionKey())
-    .update(`${name}\0`)
-    .update(value)
-    .digest("hex")
-    .slice(0, 32);
+  const version = versionOf(await versionKey(), name, value);
   const target = credentialFile(name, version);
   if ((await stat(target).catch(() => null)) !== null) return version;
   const next = `${target}.${randomBytes(6).toString("hex")}.new`;
@@ -83,12 +88,22 @@ function directoryOf(name: string): string {
   return join(paths.credentials, name);
 }
 
-async function versionKey(): Promise<Buffer> {
+function versionOf(key: Uint8Array, name: string, value: Uint8Array): string {
+  return createHmac("sha256", key).update(`${name}\0`).update(value).digest("hex").slice(0, 32);
+}
+
+async function readKey(): Promise<Buffer | null> {
   try {
     return await readFile(paths.versionKey);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
   }
+}
+
+async function versionKey(): Promise<Buffer> {
+  const known = await readKey();
+  if (known !== null) return known;
   await mkdir(paths.credentials, { recursive: true, mode: 0o700 });
   const key = randomBytes(32);
   await writeWhole(paths.versionKey, key, 0o600);

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { open, readFile, rename, rm, symlink } from "node:fs/promises";
+import { lstat, open, readFile, rename, rm, symlink } from "node:fs/promises";
 import { dirname } from "node:path";
 
 /** Writes a file so that after a crash either the old or the new content is there, whole. */
@@ -22,10 +22,12 @@ export async function writeWhole(path: string, content: string | Uint8Array, mod
   await syncDirectory(dirname(path));
 }
 
-/** Points a symlink at another target in one step. */
+/** Points a symlink at another target in one step, whatever stands in its place. */
 export async function switchLink(link: string, target: string): Promise<void> {
   const next = `${link}.${randomBytes(6).toString("hex")}.new`;
   await symlink(target, next);
+  const there = await lstat(link).catch(() => null);
+  if (there?.isDirectory()) await rm(link, { recursive: true }); // no rename replaces a directory
   await rename(next, link);
   await syncDirectory(dirname(link));
 }

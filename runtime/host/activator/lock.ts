@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { paths } from "./paths.ts";
 
 interface Holder {
@@ -29,7 +30,7 @@ export async function takeLock(who: string, why: string): Promise<{ token: strin
       const file = await open(paths.lock, "wx", 0o600);
       await file.writeFile(JSON.stringify(holder));
       await file.close();
-      return { token: holder.token, release: () => rm(paths.lock, { force: true }) };
+      return { token: holder.token, release };
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     }
@@ -46,14 +47,67 @@ export async function takeLock(who: string, why: string): Promise<{ token: strin
   throw new Error("the host's lock changed hands three times in a row; try again");
 }
 
+/** Frees the lock if it is this process's own: another may have taken it over. */
+async function release(): Promise<void> {
+  if ((await readHolder())?.pid === process.pid) await rm(paths.lock, { force: true });
+}
+
+/**
+ * Takes over the lock of a push for as long as this process works for it, so that a connection which is cut in the midst
+ * lets nobody else in before the work has ended.
+ * @throws unless `token` is that of the lock now held
+ */
+export async function takeOver(token: string): Promise<{ handBack: () => Promise<void> }> {
+  await requireLock(token);
+  const holder = await readHolder();
+  if (holder === null) throw new Error("the host's lock vanished; run the push again");
+  await write({ ...holder, pid: process.pid });
+  return {
+    handBack: async () => {
+      await write(holder); // whoever finds its process gone takes the lock
+    },
+  };
+}
+
+/**
+ * The lock for what the host must do by itself: waits for whoever holds it, and takes it from one that does not end.
+ * @returns what frees it
+ */
+export async function seizeLock(who: string, why: string, seconds: number): Promise<() => Promise<void>> {
+  for (const deadline = Date.now() + seconds * 1000; Date.now() < deadline; ) {
+    try {
+      return (await takeLock(who, why)).release;
+    } catch {
+      await sleep(500);
+    }
+  }
+  const other = await currentLock();
+  if (other !== null) process.kill(other.pid, "SIGKILL");
+  return (await takeLock(who, why)).release;
+}
+
+async function write(holder: Holder): Promise<void> {
+  const next = `${paths.lock}.${process.pid}`;
+  await writeFile(next, JSON.stringify(holder), { mode: 0o600 });
+  await rename(next, paths.lock);
+}
+
+async function readHolder(): Promise<Holder | null> {
+  try {
+    return JSON.parse(await readFile(paths.lock, "utf8")) as Holder;
+  } catch {
+    return null; // absent, or half-written by a process that died
+  }
+}
+
 /** Who holds the lock, or null when nobody alive does. */
 export async function currentLock(): Promise<Holder | null> {
+  const holder = await readHolder();
   try {
-    const holder = JSON.parse(await readFile(paths.lock, "utf8")) as Holder;
-    process.kill(holder.pid, 0);
+    if (holder !== null) process.kill(holder.pid, 0);
     return holder;
   } catch {
-    return null; // absent, half-written by a process that died, or its holder is gone
+    return null; // its holder is gone
   }
 }
 

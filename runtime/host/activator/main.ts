@@ -1,19 +1,37 @@
-import { ActivateRequest, AskRequest, LockRequest, SealRequest, StageRequest } from "../../spec/activator.ts";
-import { activate } from "./activate.ts";
+import {
+  ActivateRequest,
+  AskRequest,
+  CheckRequest,
+  ConfirmRequest,
+  LockRequest,
+  SealRequest,
+  StageRequest,
+} from "../../spec/activator.ts";
+import { activate, confirm } from "./activate.ts";
 import { ask } from "./ask.ts";
 import { audit } from "./audit.ts";
-import { seal } from "./credentials.ts";
-import { requireLock, takeLock } from "./lock.ts";
-import { facts, status } from "./observe.ts";
+import { checkComponents } from "./components.ts";
+import { seal, versionsOf } from "./credentials.ts";
+import { requireLock, takeLock, takeOver } from "./lock.ts";
+import { currentFiles, facts, releases, status } from "./observe.ts";
 import { stage } from "./release.ts";
+import { revert } from "./revert.ts";
 
 // The program of a host that a push speaks to, as root, one verb per run: JSON on stdin, JSON on stdout.
 
 const verbs: Record<string, (input: unknown) => Promise<unknown>> = {
   facts: () => facts(),
   status: () => status(),
+  releases: () => releases(),
+  files: () => currentFiles(),
+  check: async (input) => {
+    const request = CheckRequest.parse(input);
+    await requireLock(request.token);
+    return checkComponents(request.components);
+  },
   seal: async (input) => {
     const request = SealRequest.parse(input);
+    if (request.dryRun) return versionsOf(request);
     const answer = await seal(request);
     await audit("seal", { set: Object.keys(request.set), generated: request.generate });
     return answer;
@@ -25,8 +43,13 @@ const verbs: Record<string, (input: unknown) => Promise<unknown>> = {
   },
   activate: async (input) => {
     const request = ActivateRequest.parse(input);
-    await requireLock(request.token);
-    return activate(request);
+    const { handBack } = await takeOver(request.token);
+    return activate(request).finally(handBack);
+  },
+  confirm: async (input) => {
+    const request = ConfirmRequest.parse(input);
+    const { handBack } = await takeOver(request.token);
+    return confirm(request).finally(handBack);
   },
   ask: async (input) => {
     const { agent, message, timeoutSeconds } = AskRequest.parse(input);
@@ -39,6 +62,7 @@ async function main(verb: string | undefined): Promise<void> {
   if (process.getuid?.() !== 0) throw new Error("the activator must run as root");
   process.umask(0o022);
   if (verb === "lock") return holdLock();
+  if (verb === "revert") return revert(process.argv[3] === "boot" ? "boot" : "timer");
   const handler = verbs[verb ?? ""];
   if (handler === undefined)
     throw new Error(`received verb ${JSON.stringify(verb)}; this activator has lock, ${Object.keys(verbs).join(", ")}`);

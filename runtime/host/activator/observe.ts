@@ -1,13 +1,15 @@
 import { readdir, readFile } from "node:fs/promises";
-import type { HostFacts, HostStatus } from "../../spec/activator.ts";
+import type { CurrentFiles, HostFacts, HostStatus, ReleaseList } from "../../spec/activator.ts";
 import { generatedCredentials } from "./credentials.ts";
 import { readIfThere } from "./files.ts";
 import { isReady } from "./health.ts";
+import { history } from "./history.ts";
 import { currentLock } from "./lock.ts";
 import { paths } from "./paths.ts";
-import { currentRelease, readManifest } from "./release.ts";
+import { currentRelease, lookAtCurrent, readManifest, releaseFiles, releasePath } from "./release.ts";
 import { run } from "./run.ts";
 import { unitState } from "./systemd.ts";
+import { unconfirmed } from "./unconfirmed.ts";
 
 /** What a push needs to know of this host before it renders a release. */
 export async function facts(): Promise<HostFacts> {
@@ -40,12 +42,14 @@ async function upstreamResolvers(): Promise<string[]> {
 
 /** What runs now. */
 export async function status(): Promise<HostStatus> {
-  const release = await currentRelease();
+  const { release, problem } = await lookAtCurrent();
   const manifest = release === null ? null : await readManifest(release);
   const lock = await currentLock();
   const failed = await run("systemctl", ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"]);
   return {
     release,
+    unconfirmed: (await unconfirmed()) !== null,
+    problems: problem === null ? [] : [problem],
     spec: manifest?.spec ?? null,
     units: await Promise.all(
       (manifest?.units ?? []).map(async (unit) => {
@@ -66,4 +70,33 @@ export async function status(): Promise<HostStatus> {
       .map((line) => line.trim().split(/\s+/)[0] ?? "")
       .filter((name) => name !== ""),
   };
+}
+
+/** Releases on this host, newest first, and what happened to those that were here. */
+export async function releases(): Promise<ReleaseList> {
+  const current = await currentRelease();
+  const past = (await history()).reverse();
+  const order = past.filter(({ outcome }) => outcome === "confirmed").map(({ release }) => release);
+  const onDisk = (await readdir(paths.releases).catch(() => [])).filter((name) => /^[0-9a-f]{64}$/.test(name));
+  const place = (digest: string) =>
+    digest === current ? -1 : order.includes(digest) ? order.indexOf(digest) : Infinity;
+  const found: ReleaseList["releases"] = [];
+  for (const digest of onDisk.sort((a, b) => place(a) - place(b))) {
+    const manifest = await readManifest(digest).catch(() => null);
+    if (manifest === null) continue;
+    const confirmed = past.find(({ release, outcome }) => release === digest && outcome === "confirmed");
+    const { spec, kit, components } = manifest;
+    found.push({
+      ...{ release: digest, spec, kit, components },
+      ...{ confirmedAt: confirmed?.at ?? null, by: confirmed?.by ?? null, why: confirmed?.why ?? null },
+    });
+  }
+  const open = await unconfirmed();
+  return { current, unconfirmed: open?.to ?? null, releases: found, history: past.slice(0, 50) };
+}
+
+/** What the current release consists of. */
+export async function currentFiles(): Promise<CurrentFiles> {
+  const release = await currentRelease();
+  return { release, files: release === null ? [] : await releaseFiles(releasePath(release)) };
 }

@@ -1,18 +1,32 @@
 import { mkdir, open, readdir, readFile, readlink, rename, rm } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, relative } from "node:path";
 import type { StageRequest } from "../../spec/activator.ts";
 import { ReleaseManifest, releaseDigest } from "../../spec/manifest.ts";
 import { readIfThere, syncDirectory } from "./files.ts";
 import { paths } from "./paths.ts";
 
-/** Digest of the current release, or null before the first. */
+/** Digest of the current release; null before the first, and when the link is no link to a release on this host. */
 export async function currentRelease(): Promise<string | null> {
+  return (await lookAtCurrent()).release;
+}
+
+/** The current release, or what is wrong with the link that should say so; an absent link is no problem. */
+export async function lookAtCurrent(): Promise<{ release: string | null; problem: string | null }> {
+  const none = (problem: string | null) => ({ release: null, problem });
+  const advice = "the host is closed at its next start; push again to repair it";
+  let target: string;
   try {
-    return basename(await readlink(paths.current));
+    target = await readlink(paths.current);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
-    throw error;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return none(null);
+    return none(`${paths.current} is no link; ${advice}`);
   }
+  const digest = basename(target);
+  if (target !== join(paths.releases, digest) || !/^[0-9a-f]{64}$/.test(digest))
+    return none(`${paths.current} leads to ${JSON.stringify(target)}, which is no release; ${advice}`);
+  const manifest = await readManifest(digest).catch((error: Error) => error);
+  if (manifest instanceof Error) return none(`${paths.current}: ${manifest.message}; ${advice}`);
+  return { release: digest, problem: null };
 }
 
 /** The manifest of a staged release. @throws if it is not on the host */
@@ -40,10 +54,9 @@ export async function stage(request: StageRequest): Promise<string> {
   if (manifest.digest !== digest)
     throw new Error(`the release's files have digest ${digest}, its manifest says ${manifest.digest}; push again`);
   const target = releasePath(digest);
-  if ((await readIfThere(join(target, "manifest.json"))) !== null) return digest;
+  if (await isThere(target, request.files)) return digest;
   const next = `${target}.new`;
   await rm(next, { recursive: true, force: true });
-  await rm(target, { recursive: true, force: true }); // without a manifest it is no release
   for (const file of request.files) {
     if (!/^[A-Za-z0-9@._-]+(\/[A-Za-z0-9@._-]+)*$/.test(file.path) || file.path.split("/").includes(".."))
       throw new Error(`the release names a file ${JSON.stringify(file.path)}; it must be a plain relative path`);
@@ -55,9 +68,32 @@ export async function stage(request: StageRequest): Promise<string> {
     await handle.sync();
     await handle.close();
   }
+  // Whatever stands there is not this release: half removed, changed by hand, or of another kit's manifest.
+  const old = `${target}.old`;
+  await rm(old, { recursive: true, force: true });
+  await rename(target, old).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error;
+  });
   await rename(next, target);
   await syncDirectory(paths.releases);
+  await rm(old, { recursive: true, force: true });
   return digest;
+}
+
+/** Whether a release's folder holds exactly these files. */
+async function isThere(target: string, files: StageRequest["files"]): Promise<boolean> {
+  const wanted = new Map(files.map((file) => [file.path, file.content]));
+  const found = await releaseFiles(target).catch(() => []);
+  return found.length === wanted.size && found.every(({ path, content }) => wanted.get(path) === content);
+}
+
+/** All files of a release's folder, by their paths in it. */
+export async function releaseFiles(target: string): Promise<{ path: string; content: string }[]> {
+  const entries = await readdir(target, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => !entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
+  return Promise.all(
+    files.sort().map(async (path) => ({ path: relative(target, path), content: await readFile(path, "utf8") })),
+  );
 }
 
 /** Text of every unit and drop-in of a release, by unit name, for telling which changed. */

@@ -46,13 +46,21 @@ export async function lastLines(unit: string, count = 5): Promise<string> {
   return stdout.trim();
 }
 
+/** Stops units in order; what has not ended after `seconds` is killed. */
+export async function stopWithin(units: readonly string[], seconds: number): Promise<void> {
+  if (units.length === 0) return;
+  const late = setTimeout(() => void tryRun("systemctl", ["kill", "--signal=KILL", ...units]), seconds * 1000);
+  try {
+    await run("systemctl", ["stop", ...units]);
+  } finally {
+    clearTimeout(late);
+  }
+}
+
 export async function daemonReload(): Promise<void> {
   await run("systemctl", ["daemon-reload"]);
 }
 
-export async function systemctl(
-  verb: "start" | "stop" | "restart" | "reload" | "reset-failed",
-  units: readonly string[],
-): Promise<void> {
+export async function systemctl(verb: "start" | "reload", units: readonly string[]): Promise<void> {
   if (units.length > 0) await run("systemctl", [verb, ...units]);
 }

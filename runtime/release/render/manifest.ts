@@ -7,7 +7,7 @@ import type { ReleaseManifest } from "../../spec/manifest.ts";
 import { principalPort, principalUser } from "../../spec/names.ts";
 import type { ReleaseInput } from "./input.ts";
 import { agentHome, openclawWorkspace } from "./openclaw-config.ts";
-import { type Provided, requiredComponents } from "./requirements.ts";
+import { type Provided, requiredComponents, runtimeComponent } from "./requirements.ts";
 import { unitCredentials } from "./units.ts";
 
 /** What a release says about itself to the activator and to verify. */
@@ -46,6 +46,7 @@ export function releaseManifest(
     agents: byName(spec.agents).map(([name, { uid, runtime }]) => ({
       name,
       runtime: runtime.kind,
+      component: provided.digest(runtimeComponent(name, runtime)),
       port: principalPort(uid),
       ask:
         runtime.kind === "openclaw"

@@ -23,7 +23,7 @@ ann.allowEgress("news.example.com");
 app.synth();
 `;
 
-export const PRINCIPALS = ["agent/ann", "agent/bob", "egress", "gateway", "model/demo"] as const;
+const PRINCIPALS = ["agent/ann", "agent/bob", "egress", "gateway", "model/demo"] as const;
 
 export interface Breakage {
   readonly name: string;

@@ -15,8 +15,9 @@ import { describe, expect, it } from "vitest";
 import { folderComponent } from "../../../runtime/bundle/folder.ts";
 import { nodeBinary } from "../../../runtime/bundle/node.ts";
 import { pack } from "../../../runtime/bundle/pack.ts";
-import { readTree, treeDigest } from "../../../runtime/bundle/tree.ts";
+import { readTree } from "../../../runtime/bundle/tree.ts";
 import { sha256 } from "../../../runtime/spec/digest.ts";
+import { treeDigest } from "../../../runtime/spec/tree.ts";
 import { emptyCache, scratch, write } from "./scratch.ts";
 
 const LONG = `${"directory-of-a-long-name/".repeat(3)}${"x".repeat(120)}/${"y".repeat(200)}.txt`;

@@ -13,7 +13,8 @@ import {
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { readTree, treeDigest } from "../../../runtime/bundle/tree.ts";
+import { readTree } from "../../../runtime/bundle/tree.ts";
+import { treeDigest } from "../../../runtime/spec/tree.ts";
 import { scratch, write } from "./scratch.ts";
 
 function sample(): string {

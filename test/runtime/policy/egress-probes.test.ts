@@ -140,6 +140,14 @@ describe("ports", () => {
     expect(of("model/demo")).toContain("4000");
   });
 
+  it("are not granted to a model by the name of an agent that has a grant", () => {
+    const namesakes = sampleSubject((spec) => {
+      const { demo } = spec.models;
+      if (demo !== undefined) spec.models["web-hook"] = { ...demo, uid: principalUid("model/web-hook") };
+    });
+    expect(probeOf(egressProbes(namesakes), "model/web-hook/ports").expected).toContain("4000");
+  });
+
   it("of others are refused while something listens", () => {
     const ports = judge("model/demo/ports");
     const refused = failed("ECONNREFUSED");

@@ -52,9 +52,10 @@ describe("the gateway's configuration on the host", () => {
       verdict: "broken",
       found: "keys of ops, web-hook, mallory",
     });
-    expect(read((config) => config.routes.push({ ...(config.routes[0] as never), name: "other" })).verdict).toBe(
-      "broken",
-    );
+    const twice = (config: GatewayConfig) => {
+      config.routes.push(...config.routes.slice(0, 1).map((route) => ({ ...route, name: "other" })));
+    };
+    expect(read(twice)).toMatchObject({ verdict: "broken", found: expect.stringContaining('"name":"other"') });
   });
 
   it("lacks what is granted, leads elsewhere or listens elsewhere", () => {

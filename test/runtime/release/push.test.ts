@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { Activator, HostError } from "../../../runtime/release/activator-client.ts";
-import { MissingSecretsError, sealCredentials, UnhealthyError } from "../../../runtime/release/push.ts";
+import { UnhealthyError } from "../../../runtime/release/confirm.ts";
+import { MissingSecretsError, sealCredentials } from "../../../runtime/release/seal.ts";
 import { sha256 } from "../../../runtime/spec/digest.ts";
 import { connect } from "../../../runtime/ssh/connect.ts";
 import type { Connection } from "../../../runtime/ssh/connection.ts";
@@ -139,6 +140,7 @@ describe("a release that did not become healthy", () => {
     release: "c".repeat(64),
     previous: "d".repeat(64),
     healthy: false,
+    confirm: false,
     restarted: [],
     reloaded: [],
     stopped: [],

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { Attempt, ProbedHost } from "../../../runtime/policy/probe.ts";
+import type { Attempt, Probe, ProbedHost } from "../../../runtime/policy/probe.ts";
 import { sandboxProbes } from "../../../runtime/verify/probes/sandbox.ts";
 import { done, failed, judgeOf, probeOf, sampleSubject } from "../policy/judged.ts";
 
@@ -7,7 +7,7 @@ const probes = sandboxProbes(sampleSubject());
 const judge = (what: string) => judgeOf(probes, `agent/ops/${what}`);
 
 /** What a probe tries as its principal. */
-async function attemptsOf(id: string): Promise<Attempt[]> {
+async function attemptsOf(id: string, of: readonly Probe[] = probes): Promise<Attempt[]> {
   const attempts: Attempt[] = [];
   const host: ProbedHost = {
     as: async (_principal, attempt) => {
@@ -20,7 +20,7 @@ async function attemptsOf(id: string): Promise<Attempt[]> {
     resolvers: [],
     listening: [],
   };
-  await probeOf(probes, id).read(host);
+  await probeOf(of, id).read(host);
   return attempts;
 }
 
@@ -50,7 +50,11 @@ describe("an agent", () => {
   });
 
   it("tries to run a program from each of its own folders, of nested ones from the outermost", async () => {
-    const folders = (await attemptsOf("agent/ops/execution")).map((attempt) =>
+    // without a workspace granted to write, OpenClaw's own lies within another folder of the agent
+    const alone = sampleSubject((spec) => {
+      spec.grants.mount = [];
+    });
+    const folders = (await attemptsOf("agent/ops/execution", sandboxProbes(alone))).map((attempt) =>
       attempt.do === "run-copy" ? attempt.directory : "",
     );
     expect(folders).toContain("/var/lib/bailiwick/agents/ops/state");

@@ -60,7 +60,8 @@ export function sampleSpec(change: (spec: HostSpec) => void = () => {}): HostSpe
         { principal: "gateway", name: "status.provider.test" },
       ],
     },
-    timeouts: { baselineSeconds: 300, healthSeconds: 180 },
+    timeouts: { baselineSeconds: 300, healthSeconds: 180, confirmSeconds: 60, drainSeconds: 10 },
+    keepReleases: 3,
   };
   change(spec);
   return parseHostSpec(spec);

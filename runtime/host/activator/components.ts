@@ -1,0 +1,92 @@
+import { createHash } from "node:crypto";
+import { createReadStream, type Dirent, readFileSync } from "node:fs";
+import { lstat, readdir, readlink, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { CheckAnswer } from "../../spec/activator.ts";
+import { sha256 } from "../../spec/digest.ts";
+import { type TreeEntry, treeDigest } from "../../spec/tree.ts";
+import { audit } from "./audit.ts";
+import { readIfThere, syncDirectory, writeWhole } from "./files.ts";
+import { paths } from "./paths.ts";
+
+const BIG_FILE = 8 * 1024 * 1024;
+
+/**
+ * Which of these components are on the host, and whole: their digest is computed anew from what is on the disk. One that is
+ * not is set aside, so that it is uploaded again; units that run on it are restarted by the next activation.
+ */
+export async function checkComponents(digests: readonly string[]): Promise<CheckAnswer> {
+  const answer: CheckAnswer = { missing: [], spoiled: [] };
+  for (const digest of digests) {
+    const path = join(paths.components, digest);
+    const found = await lstat(path).catch(() => null);
+    if (found === null) answer.missing.push(digest);
+    else if (!found.isDirectory() || (await digestOnDisk(path)) !== digest) answer.spoiled.push(digest);
+  }
+  if (answer.spoiled.length > 0) await setAside(answer.spoiled);
+  return answer;
+}
+
+async function setAside(digests: readonly string[]): Promise<void> {
+  await audit("spoiled", { components: digests });
+  await remember([...new Set([...(await spoiledComponents()), ...digests])]);
+  for (const digest of digests) {
+    const aside = join(paths.components, `${digest}.spoiled`);
+    await rm(aside, { recursive: true, force: true });
+    await rename(join(paths.components, digest), aside);
+  }
+  await syncDirectory(paths.components);
+}
+
+/** Components that were not whole when a unit last started on them. */
+export async function spoiledComponents(): Promise<string[]> {
+  return JSON.parse((await readIfThere(SPOILED)) ?? "[]") as string[];
+}
+
+/** Everything that runs has started on whole components since. */
+export async function forgetSpoiled(): Promise<void> {
+  for (const digest of await spoiledComponents())
+    await rm(join(paths.components, `${digest}.spoiled`), { recursive: true, force: true });
+  await rm(SPOILED, { force: true });
+}
+
+const SPOILED = `${paths.components}.spoiled.json`;
+
+function remember(digests: readonly string[]): Promise<void> {
+  return writeWhole(SPOILED, JSON.stringify(digests), 0o600);
+}
+
+/** The digest that a component has by its files as they are now; null if they cannot even be read. */
+async function digestOnDisk(root: string): Promise<string | null> {
+  const entries: TreeEntry[] = [];
+  try {
+    await list(root, "", entries);
+  } catch {
+    return null;
+  }
+  return treeDigest(entries.sort((a, b) => Buffer.compare(Buffer.from(a.path), Buffer.from(b.path))));
+}
+
+async function list(root: string, below: string, entries: TreeEntry[]): Promise<void> {
+  for (const entry of await readdir(join(root, below), { withFileTypes: true })) {
+    const path = below === "" ? entry.name : `${below}/${entry.name}`;
+    entries.push(await leaf(root, path, entry));
+    if (entry.isDirectory()) await list(root, path, entries);
+  }
+}
+
+async function leaf(root: string, path: string, entry: Dirent): Promise<TreeEntry> {
+  const file = join(root, path);
+  if (entry.isDirectory()) return { path, type: "directory" };
+  if (entry.isSymbolicLink()) return { path, type: "link", target: await readlink(file) };
+  if (!entry.isFile()) throw new Error(`${file} is neither file, directory nor link`);
+  const { size, mode } = await lstat(file);
+  return { path, type: "file", executable: (mode & 0o100) !== 0, bytes: size, sha256: await contentDigest(file, size) };
+}
+
+async function contentDigest(path: string, bytes: number): Promise<string> {
+  if (bytes <= BIG_FILE) return sha256(readFileSync(path)); // many small files: synchronously that takes seconds less
+  const hash = createHash("sha256");
+  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) hash.update(chunk as Buffer);
+  return hash.digest("hex");
+}
