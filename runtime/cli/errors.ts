@@ -1,4 +1,5 @@
 import { BaselineError } from "../release/baseline-wait.ts";
+import { UnconfirmedError, UnhealthyError } from "../release/confirm.ts";
 import { SpentKeyError } from "../release/host-trust.ts";
 import { NoSuchReleaseError } from "../release/rollback.ts";
 import { SpecError } from "../spec/host-spec.ts";
@@ -24,6 +25,8 @@ export function errorKind(error: unknown): string {
   if (error instanceof SpecError) return "spec";
   if (error instanceof HostTrustError || error instanceof SpentKeyError) return "trust";
   if (error instanceof UnreachableError) return "unreachable";
+  if (error instanceof UnhealthyError) return "unhealthy";
+  if (error instanceof UnconfirmedError) return "unconfirmed";
   if (error instanceof BaselineError) return `baseline:${error.step}`;
   return "failed";
 }

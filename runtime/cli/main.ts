@@ -7,6 +7,7 @@ import { logs } from "./commands/logs.ts";
 import { push } from "./commands/push.ts";
 import { releases } from "./commands/releases.ts";
 import { rollback } from "./commands/rollback.ts";
+import { secrets } from "./commands/secrets.ts";
 import { ssh } from "./commands/ssh.ts";
 import { status } from "./commands/status.ts";
 import { verify } from "./commands/verify.ts";
@@ -21,6 +22,7 @@ const commands: Record<string, Command> = {
   status,
   releases,
   rollback,
+  secrets,
   logs,
   ssh,
   doctor,

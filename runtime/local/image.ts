@@ -84,8 +84,18 @@ export async function ensureImage(
     PACKAGES: packagesOf(inputs).join(","),
     SIZE: IMAGE_SIZE,
   };
-  await run("flock", [join(images, "lock"), "bash", RECIPE], { env, onLine: inputs.progress });
+  inputs.progress("building the machine's image: takes about a minute");
+  const onLine = (line: string) => {
+    const step = stepOf(line);
+    if (step !== undefined) inputs.progress(`image: ${step}`);
+  };
+  await run("flock", [join(images, "lock"), "bash", RECIPE], { env, onLine });
   return { digest, path };
+}
+
+/** The build step that a line of mmdebstrap or the recipe announces; its other lines are for who looks into a failure. */
+function stepOf(line: string): string | undefined {
+  return /^I: (.+)$/.exec(line)?.[1];
 }
 
 function exists(path: string): Promise<boolean> {

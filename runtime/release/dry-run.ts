@@ -6,7 +6,7 @@ import { renderRelease } from "./render/release.ts";
 import { sealCredentials } from "./seal.ts";
 
 /** One file of the release that a push would add, change or remove. */
-export interface FileChange {
+interface FileChange {
   readonly path: string;
   readonly change: "added" | "changed" | "removed";
   /** Lines that go and come, in the order of the file; nothing for what is added or removed whole. */

@@ -29,6 +29,8 @@ export interface PushOptions {
   why: string;
   /** Folder that relative paths of the spec's secrets start from. */
   project: string;
+  /** Credentials made on the host that are to be made anew, by name; default: none. */
+  renew?: readonly string[];
   progress: (line: string) => void;
 }
 

@@ -1,6 +1,7 @@
 import type { HostFacts } from "../spec/activator.ts";
 import type { HostSpec } from "../spec/host-spec.ts";
 import { type Activator, HostError } from "./activator-client.ts";
+import type { ReleaseInput } from "./render/input.ts";
 import { requiredCredentials } from "./render/requirements.ts";
 import { resolveSecret } from "./secrets.ts";
 
@@ -13,10 +14,19 @@ export class MissingSecretsError extends Error {
 
 /** What a release loads, by credential: which versions, and of those made on the host the sha256 of their text. */
 export interface Sealed {
-  readonly credentials: Readonly<Record<string, string>>;
-  readonly generated: Readonly<Record<string, { readonly version: string; readonly sha256: string }>>;
+  readonly credentials: ReleaseInput["credentials"];
+  readonly generated: ReleaseInput["generated"];
   /** Names of those that the host did not have in this version. */
   readonly sealed: string[];
+}
+
+export interface SealOptions {
+  /** Folder that relative paths of the spec's secrets start from. */
+  readonly project: string;
+  readonly progress: (line: string) => void;
+  readonly dryRun?: boolean;
+  /** Credentials made on the host that are to be made anew. */
+  readonly renew?: readonly string[];
 }
 
 /**
@@ -28,8 +38,9 @@ export async function sealCredentials(
   activator: Activator,
   spec: HostSpec,
   facts: Pick<HostFacts, "credentials">,
-  { project, progress, dryRun = false }: { project: string; progress: (line: string) => void; dryRun?: boolean },
+  options: SealOptions,
 ): Promise<Sealed> {
+  const { project, progress, dryRun = false, renew = [] } = options;
   const required = requiredCredentials(spec);
   const set: Record<string, string> = {};
   const kept: Record<string, string> = {};
@@ -45,8 +56,9 @@ export async function sealCredentials(
     else missing.push(`secrets.${name}: ${resolved.reason}, and the host does not have it yet`);
   }
   if (missing.length > 0) throw new MissingSecretsError(missing);
-  const answer = await activator.seal({ set, generate: required.generated, ...(dryRun ? { dryRun } : {}) });
-  const changed = Object.keys(answer.versions).filter((name) => facts.credentials[name] !== answer.versions[name]);
+  const answer = await activator.seal({ set, generate: required.generated, renew: [...renew], dryRun });
+  const { versions } = answer;
+  const changed = [...Object.keys(versions).filter((name) => facts.credentials[name] !== versions[name]), ...renew];
   if (!dryRun && changed.length > 0) progress(`sealed ${changed.join(", ")}`);
   const unmade = required.generated.filter((name) => answer.generated[name] === undefined);
   const nothing = { version: "0".repeat(32), sha256: "0".repeat(64) };

@@ -32,6 +32,10 @@ export const SealRequest = z.strictObject({
   generate: z
     .array(z.string())
     .describe("Credentials to make on the host if they do not exist: 32 random bytes as hex."),
+  renew: z
+    .array(z.string())
+    .optional()
+    .describe("Of those to generate: made anew even if they exist. The answer then has the old text's hash as well."),
   dryRun: z.boolean().optional().describe("Only say which versions the values have; nothing is made or kept."),
 });
 export type SealRequest = z.infer<typeof SealRequest>;
@@ -39,7 +43,14 @@ export type SealRequest = z.infer<typeof SealRequest>;
 /** Answer of `seal`: versions of all that were set, and versions and hashes of all generated ones. */
 export const SealAnswer = z.strictObject({
   versions: z.record(z.string(), CredentialVersion),
-  generated: z.record(z.string(), z.strictObject({ version: CredentialVersion, sha256: z.string() })),
+  generated: z.record(
+    z.string(),
+    z.strictObject({
+      version: CredentialVersion,
+      sha256: z.string(),
+      previous: z.string().optional().describe("sha256 of the text it had before it was renewed."),
+    }),
+  ),
 });
 export type SealAnswer = z.infer<typeof SealAnswer>;
 

@@ -27,10 +27,15 @@ export const doctor: Command = {
   },
 };
 
+/** As `engines` in package.json says. */
+const LEAST_MINOR: Readonly<Record<number, number>> = { 20: 19, 22: 12, 24: 0 };
+
 function node(): Check {
-  const major = Number(process.versions.node.split(".")[0]);
-  const ok = [20, 22, 24].includes(major);
-  return { id: "node", ok, found: process.versions.node, fix: ok ? null : "install Node.js 22 or 24 (LTS)" };
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+  const least = LEAST_MINOR[major];
+  const ok = least !== undefined && minor >= least;
+  const fix = ok ? null : "install Node.js 22.12 or later of 22, or 24 (20.19 or later of 20 works too)";
+  return { id: "node", ok, found: process.versions.node, fix };
 }
 
 async function terraform(): Promise<Check> {

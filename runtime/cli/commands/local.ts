@@ -76,9 +76,17 @@ const verbs: Record<string, Verb> = {
     return EXIT.held;
   },
 
-  stop: (call, output) => change(call, output, stopMachine, "stopped"),
-  start: (call, output) => change(call, output, startMachine, "running"),
-  reboot: (call, output) => change(call, output, rebootMachine, "running"),
+  stop(call, output) {
+    const stop = (slot: string) => {
+      output.progress("powering off");
+      return stopMachine(slot);
+    };
+    return change(call, output, stop, "stopped");
+  },
+  start: (call, output) =>
+    change(call, output, (slot) => startMachine(slot, { progress: output.progress }), "running"),
+  reboot: (call, output) =>
+    change(call, output, (slot) => rebootMachine(slot, { progress: output.progress }), "running"),
 };
 
 async function change(

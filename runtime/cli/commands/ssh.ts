@@ -8,11 +8,11 @@ import { findIdentity } from "../identity.ts";
 import { openHost } from "../session.ts";
 
 export const ssh: Command = {
-  usage: "ssh <host> [<command>]",
+  usage: "ssh <host> [<command>...]",
   summary: "a shell on the host as yourself, its key pinned to the attested one",
-  words: [1, 2],
+  words: [1, Number.POSITIVE_INFINITY],
   async run(call) {
-    const [name = "", command] = call.words;
+    const [name = "", ...command] = call.words;
     const { address, admin, spec, connection } = await openHost(name);
     await connection.close();
     const { identity } = await findIdentity(spec);
@@ -30,10 +30,13 @@ export const ssh: Command = {
         "GlobalKnownHostsFile=none",
         "-o",
         "StrictHostKeyChecking=yes",
+        // the banner is the attestation, for programs; errors are still shown
+        "-o",
+        "LogLevel=ERROR",
       ];
       args.push("-o", "HostKeyAlgorithms=ssh-ed25519", "-p", String(address.port), "-l", admin);
       if (identity.kind === "file") args.push("-o", "IdentitiesOnly=yes", "-i", identity.path);
-      args.push(address.host, ...(command === undefined ? [] : [command]));
+      args.push(address.host, ...command);
       const code = await new Promise<number>((done, fail) => {
         spawn("ssh", args, { stdio: "inherit" })
           .on("error", fail)

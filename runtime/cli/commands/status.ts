@@ -11,7 +11,7 @@ export const status: Command = {
   summary: "what runs, which release, who is pushing, the host key's fingerprint",
   words: [1, 1],
   async run(call, output) {
-    return withHost(call.words[0] ?? "", async ({ host, address, bindings, connection }) => {
+    return withHost(call.words[0] ?? "", async ({ host, spec, address, bindings, connection }) => {
       const found = await Activator.ofCurrentRelease(connection).then(
         (activator) => activator.status(),
         (error) => {
@@ -20,7 +20,7 @@ export const status: Command = {
         },
       );
       const fingerprint = parsePublicKey(connection.hostKey).fingerprint;
-      const upToDate = found?.spec === digestOf(host.spec);
+      const upToDate = found?.spec === digestOf(spec);
       const document = {
         host: host.name,
         address: `${address.host}:${address.port}`,

@@ -18,7 +18,8 @@ export async function seal(request: SealRequest): Promise<SealAnswer> {
   const answer: SealAnswer = { versions: {}, generated: {} };
   for (const [name, base64] of Object.entries(request.set))
     answer.versions[name] = await sealOne(name, Buffer.from(base64, "base64"));
-  for (const name of request.generate) answer.generated[name] = await generated(name);
+  for (const name of request.generate)
+    answer.generated[name] = request.renew?.includes(name) ? await renewed(name) : await generated(name);
   return answer;
 }
 
@@ -38,10 +39,20 @@ async function generated(name: string): Promise<Generated> {
     const found = JSON.parse(known) as Generated;
     if ((await stat(credentialFile(name, found.version)).catch(() => null)) !== null) return found;
   }
+  return make(name);
+}
+
+/** Another text in place of the one there was; the version before stays sealed as long as a release names it. */
+async function renewed(name: string): Promise<Generated> {
+  const { sha256: previous } = await generated(name);
+  return { ...(await make(name)), previous };
+}
+
+async function make(name: string): Promise<Generated> {
   const text = randomBytes(32).toString("hex");
   const version = await sealOne(name, Buffer.from(text));
   const made = { version, sha256: createHash("sha256").update(text).digest("hex") };
-  await writeWhole(record, JSON.stringify(made), 0o600);
+  await writeWhole(join(directoryOf(name), "generated.json"), JSON.stringify(made), 0o600);
   return made;
 }
 

@@ -34,14 +34,17 @@ const METADATA_BLOCK = /^[^\n]{1,80}\(untrusted[^\n)]*\):\n```json\n[\s\S]*?\n``
 /** `[Sun 2026-11-22 10:00 UTC] `, `[Telegram Ada id:1 +5s 2026-11-22 10:00] `: brackets that hold a date. */
 const DATED_PREFIX = /^\[[^\]\n]*\d{4}-\d{2}-\d{2}[^\]\n]*\]\s*/;
 const MESSAGE_ID_LINE = /\n\[message_id: [^\]\n]*\]\s*$/;
+/** `Runtime: agent=main | session=… | model=…`, a last paragraph of one line. */
+const RUNTIME_LINE = /\n\nRuntime: agent=[^\n]*$/;
 
-/** The message itself, without OpenClaw's history, metadata blocks, time stamps and message ids. */
+/** The message itself, without OpenClaw's history, metadata blocks, time stamps, message ids and runtime line. */
 function withoutEnvelope(text: string): string {
   const current = text.lastIndexOf(CURRENT_MESSAGE);
   let rest = (current === -1 ? text : text.slice(current + CURRENT_MESSAGE.length)).trim();
   for (let before = ""; before !== rest; ) {
     before = rest;
-    rest = rest.replace(METADATA_BLOCK, "").replace(DATED_PREFIX, "").replace(MESSAGE_ID_LINE, "").trim();
+    for (const part of [METADATA_BLOCK, DATED_PREFIX, MESSAGE_ID_LINE, RUNTIME_LINE]) rest = rest.replace(part, "");
+    rest = rest.trim();
   }
   return current === -1 ? rest : rest.replace(/^User: /, "");
 }

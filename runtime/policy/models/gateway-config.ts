@@ -6,13 +6,13 @@ import { GATEWAY_LIMITS, type GatewayConfig } from "./schema.ts";
 
 /**
  * Configuration of the model gateway: one route per provider that some agent may call, one key per agent that may call.
- * @param keyHash hex sha256 of an agent's virtual key
+ * @param keyHashes hex sha256 of an agent's virtual key, and while it is rotated of the one before too
  */
-export function gatewayConfig(spec: HostSpec, keyHash: (agent: string) => string): GatewayConfig {
+export function gatewayConfig(spec: HostSpec, keyHashes: (agent: string) => string[]): GatewayConfig {
   const callers = [...new Set(spec.grants.invoke.map(({ agent }) => agent))].sort();
   return {
     listen: { host: "127.0.0.1", port: GATEWAY_PORT },
-    keys: callers.map((agent) => ({ agent, sha256: [keyHash(agent)] })),
+    keys: callers.map((agent) => ({ agent, sha256: keyHashes(agent) })),
     routes: Object.entries(spec.models)
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, model]) => ({

@@ -22,7 +22,7 @@ export function configFiles(spec: HostSpec, principal: Principal, provided: Prov
   const file = (name: string, content: string): ReleaseFile => ({ path: `${folder}/${name}`, mode: 0o444, content });
   const files = [file("hosts", renderHosts(principal.names))];
   if (principal.kind === "gateway") {
-    const config = gatewayConfig(spec, (agent) => provided.textHash(virtualKeyCredential(agent)));
+    const config = gatewayConfig(spec, (agent) => provided.textHashes(virtualKeyCredential(agent)));
     files.push(file("gateway.json", `${canonicalJson(config)}\n`));
   }
   if (principal.kind === "agent" && spec.agents[principal.name]?.runtime.kind === "openclaw")

@@ -10,8 +10,13 @@ export interface ReleaseInput {
   readonly components: Readonly<Record<string, string>>;
   /** Version of each sealed secret, by credential name: `secret.<name>`. */
   readonly credentials: Readonly<Record<string, string>>;
-  /** Credentials made on the host, by name: their version, and the hex sha256 of their text. */
-  readonly generated: Readonly<Record<string, { readonly version: string; readonly sha256: string }>>;
+  /**
+   * Credentials made on the host, by name: their version, the hex sha256 of their text, and while they are renewed that of
+   * the text before.
+   */
+  readonly generated: Readonly<
+    Record<string, { readonly version: string; readonly sha256: string; readonly previous?: string | undefined }>
+  >;
   /** Addresses of the host's upstream DNS resolvers. */
   readonly resolvers: readonly string[];
 }

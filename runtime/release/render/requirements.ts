@@ -68,11 +68,14 @@ export class Provided {
     return { name, version, file: `/etc/bailiwick/credentials/${name}/${version}.cred` };
   }
 
-  /** Hex sha256 of the text of a credential that was made on the host. @throws if the input lacks it */
-  textHash(name: string): string {
-    const hash = this.#input.generated[name]?.sha256;
-    if (hash === undefined || !/^[0-9a-f]{64}$/.test(hash))
-      throw new Error(`generated.${name}: received ${JSON.stringify(hash)}; have the host make it first`);
-    return hash;
+  /**
+   * Hex sha256 of the text of a credential that was made on the host, and of the text before while it is renewed.
+   * @throws if the input lacks it
+   */
+  textHashes(name: string): string[] {
+    const { sha256, previous } = this.#input.generated[name] ?? {};
+    if (sha256 === undefined || !/^[0-9a-f]{64}$/.test(sha256))
+      throw new Error(`generated.${name}: received ${JSON.stringify(sha256)}; have the host make it first`);
+    return previous === undefined || previous === sha256 ? [sha256] : [sha256, previous];
   }
 }

@@ -4,7 +4,7 @@ import { GatewayConfig } from "../../../runtime/policy/models/schema.ts";
 import { principalPort, principalUid } from "../../../runtime/spec/names.ts";
 import { sampleSpec } from "../release/render/sample.ts";
 
-const hash = (agent: string) => agent.charCodeAt(0).toString(16).padEnd(64, "0");
+const hash = (agent: string) => [agent.charCodeAt(0).toString(16).padEnd(64, "0")];
 
 describe("the gateway's configuration", () => {
   it("has a route for each provider that may be called, and no key of an agent that may call none", () => {
@@ -13,7 +13,7 @@ describe("the gateway's configuration", () => {
     });
     const config = GatewayConfig.parse(gatewayConfig(spec, hash));
     expect(config.routes.map(({ name }) => name)).toEqual(["claude", "demo"]);
-    expect(config.keys).toEqual([{ agent: "ops", sha256: [hash("ops")] }]);
+    expect(config.keys).toEqual([{ agent: "ops", sha256: hash("ops") }]);
   });
 
   it("leads to the provider's url with its key, or to the demo model's port with none", () => {

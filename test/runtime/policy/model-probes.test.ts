@@ -36,7 +36,7 @@ describe("a granted model", () => {
 describe("the gateway's configuration on the host", () => {
   const judge = judgeOf(probes, "root/gateway-grants");
   const read = (change: (config: GatewayConfig) => void) => {
-    const config = structuredClone(gatewayConfig(subject.spec, () => "a".repeat(64)));
+    const config = structuredClone(gatewayConfig(subject.spec, () => ["a".repeat(64)]));
     change(config);
     return judge(done(JSON.stringify(config)));
   };

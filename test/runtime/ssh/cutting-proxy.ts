@@ -4,8 +4,8 @@ import { connect as connectTcp, createServer, type Socket } from "node:net";
 /** A line between client and server that can be held up and cut. */
 export interface CuttingProxy {
   readonly port: number;
-  /** Lets only this many more bytes through from the clients. */
-  holdAfter(bytes: number): void;
+  /** Lets only this many more bytes through from the clients; the answer comes when they have passed. */
+  holdAfter(bytes: number): Promise<void>;
   /** Cuts every connection, both ways. */
   cut(): void;
   stop(): Promise<void>;
@@ -13,6 +13,7 @@ export interface CuttingProxy {
 
 export async function startCuttingProxy(target: number): Promise<CuttingProxy> {
   let left = Number.POSITIVE_INFINITY;
+  let passedAll = () => {};
   const sockets = new Set<Socket>();
   const cut = () => {
     for (const socket of sockets) socket.destroy();
@@ -34,8 +35,10 @@ export async function startCuttingProxy(target: number): Promise<CuttingProxy> {
       const passed = chunk.subarray(0, Math.min(left, chunk.length));
       left -= passed.length;
       const room = far.write(passed);
-      if (left === 0) near.pause();
-      else if (!room) {
+      if (left === 0) {
+        near.pause();
+        passedAll();
+      } else if (!room) {
         near.pause();
         far.once("drain", () => near.resume());
       }
@@ -46,6 +49,9 @@ export async function startCuttingProxy(target: number): Promise<CuttingProxy> {
     port: (server.address() as AddressInfo).port,
     holdAfter: (bytes) => {
       left = bytes;
+      return new Promise((passed) => {
+        passedAll = passed;
+      });
     },
     cut,
     stop: () => {

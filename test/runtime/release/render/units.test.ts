@@ -17,6 +17,11 @@ describe("every unit", () => {
     expect(unit(name)).toMatch(/\nX-Bailiwick-Config=[0-9a-f]{64}\n[\s\S]*\n\[Service\]/);
   });
 
+  it.each(UNITS)("%s: crashing again and again ends in failure, not in a restart for ever", (name) => {
+    expect(unit(name)).toContain("\nStartLimitIntervalSec=300\nStartLimitBurst=5\n");
+    expect(unit(name)).toContain("\nRestart=on-failure\n");
+  });
+
   it.each(UNITS)("%s: its probes have its sandbox and nothing of its secrets", (name) => {
     expect(base.get(`units/bailiwick-${name}-probe@.service.d/50-sandbox.conf`)).toBe(sandbox(name));
     const probe = base.get(`units/bailiwick-${name}-probe@.service`) ?? "";
