@@ -5,6 +5,7 @@ import { doctor } from "./commands/doctor.ts";
 import { local } from "./commands/local.ts";
 import { logs } from "./commands/logs.ts";
 import { push } from "./commands/push.ts";
+import { rebuild } from "./commands/rebuild.ts";
 import { releases } from "./commands/releases.ts";
 import { rollback } from "./commands/rollback.ts";
 import { secrets } from "./commands/secrets.ts";
@@ -22,6 +23,7 @@ const commands: Record<string, Command> = {
   status,
   releases,
   rollback,
+  rebuild,
   secrets,
   logs,
   ssh,

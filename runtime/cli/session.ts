@@ -24,13 +24,15 @@ export interface HostSession {
  */
 export async function machineAddress(bindings: Bindings, name: string): Promise<{ host: string; port: number }> {
   const status = await machineStatus(bindings.machine.slot);
-  if (status.state === "absent")
-    throw new UnreachableError(
-      `${name}: its local machine is not on this computer (slot ${bindings.machine.slot}); run cdktf deploy`,
-    );
-  if (status.state === "stopped")
-    throw new UnreachableError(`${name}: its local machine is stopped; run \`bailiwick local start ${name}\``);
+  if (status.state !== "running") throw new UnreachableError(notRunning(name, bindings.machine.slot, status.state));
   return { host: status.address, port: status.port };
+}
+
+/** What to say of a local machine that does not run. */
+export function notRunning(name: string, slot: string, state: "absent" | "stopped"): string {
+  return state === "absent"
+    ? `${name}: its local machine is not on this computer (slot ${slot}); run cdktf deploy`
+    : `${name}: its local machine is stopped; run \`bailiwick local start ${name}\``;
 }
 
 /**

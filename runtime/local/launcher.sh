@@ -33,6 +33,9 @@ start=(
   --system-call-filter='@keyring bpf' --capability=CAP_NET_ADMIN,CAP_BPF
 )
 
+# nspawn would mount a /tmp that runs programs before the guest's systemd looks, which then leaves it so.
+export SYSTEMD_NSPAWN_TMPFS_TMP=0
+
 # The network namespace outlives the guest: a reboot must not inherit its tables.
 flush() { nsenter --net="/run/netns/$NAME" nft flush ruleset; }
 

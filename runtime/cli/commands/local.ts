@@ -10,11 +10,12 @@ import {
   startMachine,
   stopMachine,
 } from "../../local/machine.ts";
+import { requireSecretsAtHand } from "../../release/secret-readers.ts";
 import { parseHostSpec } from "../../spec/host-spec.ts";
 import type { Call, Command } from "../command.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { type Output, table } from "../output.ts";
-import { findHost, readBindings } from "../project.ts";
+import { findHost, projectRoot, readBindings } from "../project.ts";
 
 type Verb = (call: Call, output: Output) => Promise<number>;
 
@@ -40,6 +41,8 @@ const verbs: Record<string, Verb> = {
       throw new UsageError(
         'machine.engine: received "qemu", which this version does not have yet; set engine: "nspawn"',
       );
+    const before = await machineStatus(slot);
+    if (before.state !== "absent" && before.instance !== instance) await requireSecretsAtHand(spec, projectRoot());
     const { rootGiB, dataGiB } = spec.machine;
     const image = await ensureImage({ os: spec.os, packages: BASELINE_PACKAGES, progress: output.progress });
     const machine = await bootMachine({
@@ -70,43 +73,55 @@ const verbs: Record<string, Verb> = {
     const rows = call.words.length === 1 ? await listMachines() : [await machineStatus(await slotOf(call))];
     output.document(rows);
     for (const line of table(
-      rows.map((row) => [row.slot, row.state, row.state === "absent" ? "" : `${row.address}:${row.port}`]),
+      rows.map((row) =>
+        row.state === "absent"
+          ? ["", row.slot, row.dataVolume ? "data volume alone" : "absent"]
+          : [row.host, row.slot, row.state, `${row.address}:${row.port}`],
+      ),
     ))
       output.say(line);
     return EXIT.held;
   },
 
-  stop(call, output) {
-    const stop = (slot: string) => {
-      output.progress("powering off");
-      return stopMachine(slot);
-    };
-    return change(call, output, stop, "stopped");
+  async stop(call, output) {
+    const slot = await slotOf(call);
+    output.progress("powering off");
+    await stopMachine(slot);
+    return changed(call, output, { slot, state: "stopped" });
   },
-  start: (call, output) =>
-    change(call, output, (slot) => startMachine(slot, { progress: output.progress }), "running"),
-  reboot: (call, output) =>
-    change(call, output, (slot) => rebootMachine(slot, { progress: output.progress }), "running"),
+
+  async start(call, output) {
+    const slot = await slotOf(call);
+    await startMachine(slot, { progress: output.progress });
+    return changed(call, output, { slot, state: "running" });
+  },
+
+  async reboot(call, output) {
+    const slot = await slotOf(call);
+    const { state } = await machineStatus(slot);
+    if (state !== "running") throw new UnreachableError(notRunning(hostOf(call), slot, state));
+    await rebootMachine(slot, { progress: output.progress });
+    return changed(call, output, { slot, state: "running" });
+  },
 };
 
-async function change(
-  call: Call,
-  output: Output,
-  action: (slot: string) => Promise<unknown>,
-  state: string,
-): Promise<number> {
-  const slot = await slotOf(call);
-  await action(slot);
-  output.document({ slot, state });
-  output.say(`local machine ${slot} is ${state}`);
+function changed(call: Call, output: Output, document: { slot: string; state: "running" | "stopped" }): number {
+  output.document(document);
+  output.say(`machine of "${hostOf(call)}" is ${document.state}`);
+  if (document.state === "running")
+    output.say(`its agents are ready when \`bailiwick status ${hostOf(call)}\` says so`);
   return EXIT.held;
+}
+
+function hostOf(call: Call): string {
+  const name = call.words[1];
+  if (name === undefined) throw new UsageError(`local ${call.words[0]} needs a host's name`);
+  return name;
 }
 
 /** The slot of the host named after the verb, from Terraform's state. */
 async function slotOf(call: Call): Promise<string> {
-  const name = call.words[1];
-  if (name === undefined) throw new UsageError(`local ${call.words[0]} needs a host's name`);
-  return (await readBindings(findHost(name))).machine.slot;
+  return (await readBindings(findHost(hostOf(call)))).machine.slot;
 }
 
 export const local: Command = {
