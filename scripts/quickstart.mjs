@@ -27,7 +27,9 @@ async function quickstart() {
   ]);
 
   say("deploying: npx cdktf deploy local");
-  await run("npx", ["--no-install", "cdktf", "deploy", "local", "--auto-approve"], { env });
+  // Into a file or a pipe, cdktf writes plain lines only where it believes to be in CI.
+  const plain = process.stdout.isTTY ? {} : { CI: "true" };
+  await run("npx", ["--no-install", "cdktf", "deploy", "local", "--auto-approve"], { env: { ...env, ...plain } });
 
   say("verifying every boundary on the live host: bailiwick verify local");
   await run("node", [...bailiwick, "verify", "local"], { env });

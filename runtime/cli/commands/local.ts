@@ -12,10 +12,12 @@ import {
 } from "../../local/machine.ts";
 import { requireSecretsAtHand } from "../../release/secret-readers.ts";
 import { parseHostSpec } from "../../spec/host-spec.ts";
+import { UnreachableError } from "../../ssh/errors.ts";
 import type { Call, Command } from "../command.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { type Output, table } from "../output.ts";
 import { findHost, projectRoot, readBindings } from "../project.ts";
+import { notRunning } from "../session.ts";
 
 type Verb = (call: Call, output: Output) => Promise<number>;
 

@@ -5,7 +5,7 @@ import { forgetSpoiled, spoiledComponents } from "./components.ts";
 import { collectGarbage } from "./garbage.ts";
 import { waitForHealth } from "./health.ts";
 import { record } from "./history.ts";
-import { prepare } from "./prepare.ts";
+import { prepare, syncDisks } from "./prepare.ts";
 import { currentRelease, readManifest } from "./release.ts";
 import { goBack, takeBack } from "./revert.ts";
 import { dropSnapshots } from "./snapshots.ts";
@@ -105,6 +105,7 @@ export async function confirm({ digest, keep }: ConfirmRequest): Promise<Confirm
     );
   const open = await unconfirmed();
   if (open !== null) {
+    await syncDisks();
     await record({ release: digest, from: open.from, by: open.by, why: open.why, outcome: "confirmed" });
     await disarm();
     await audit("confirmed", { release: digest });

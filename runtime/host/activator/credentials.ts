@@ -2,9 +2,9 @@ import { createHash, createHmac, randomBytes } from "node:crypto";
 import { mkdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { SealAnswer, SealRequest } from "../../spec/activator.ts";
-import { readIfThere, syncDirectory, writeWhole } from "./files.ts";
+import { readIfThere, syncDirectory, syncFile, writeWhole } from "./files.ts";
 import { paths } from "./paths.ts";
-import { run } from "./run.ts";
+import { run, tryRun } from "./run.ts";
 
 type Generated = SealAnswer["generated"][string];
 
@@ -37,7 +37,8 @@ async function generated(name: string): Promise<Generated> {
   const known = await readIfThere(record);
   if (known !== null) {
     const found = JSON.parse(known) as Generated;
-    if ((await stat(credentialFile(name, found.version)).catch(() => null)) !== null) return found;
+    const { code } = await tryRun("systemd-creds", decryption(name, found.version));
+    if (code === 0) return found;
   }
   return make(name);
 }
@@ -61,11 +62,12 @@ async function sealOne(name: string, value: Uint8Array): Promise<string> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const version = versionOf(await versionKey(), name, value);
   const target = credentialFile(name, version);
-  if ((await stat(target).catch(() => null)) !== null) return version;
+  if (await opensTo(name, version, value)) return version;
   const next = `${target}.${randomBytes(6).toString("hex")}.new`;
   try {
     // No PCRs: a Secure Boot update must not lock out an unattended reboot.
     await run("systemd-creds", ["encrypt", "--with-key=auto", "--tpm2-pcrs=", `--name=${name}`, "-", next], value);
+    await syncFile(next); // or a power cut leaves the name and none of the content
     await rename(next, target);
   } finally {
     await rm(next, { force: true });
@@ -74,9 +76,20 @@ async function sealOne(name: string, value: Uint8Array): Promise<string> {
   return version;
 }
 
+/** Whether a version is there and whole: its file may be left empty or damaged by a disk that failed. */
+async function opensTo(name: string, version: string, value: Uint8Array): Promise<boolean> {
+  if ((await stat(credentialFile(name, version)).catch(() => null)) === null) return false;
+  const { code, stdout } = await tryRun("systemd-creds", decryption(name, version));
+  return code === 0 && stdout === Buffer.from(value).toString();
+}
+
+function decryption(name: string, version: string): string[] {
+  return ["decrypt", `--name=${name}`, credentialFile(name, version), "-"];
+}
+
 /** The text of a sealed credential, for root's own use. */
 export async function unseal(name: string, version: string): Promise<string> {
-  return run("systemd-creds", ["decrypt", `--name=${name}`, credentialFile(name, version), "-"]);
+  return run("systemd-creds", decryption(name, version));
 }
 
 /** Versions and hashes of all credentials that were made on this host. */

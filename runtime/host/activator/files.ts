@@ -32,12 +32,18 @@ export async function switchLink(link: string, target: string): Promise<void> {
   await syncDirectory(dirname(link));
 }
 
-export async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, "r");
+/** Brings to the disk which names a directory has. */
+export function syncDirectory(path: string): Promise<void> {
+  return syncFile(path);
+}
+
+/** Brings a file's content to the disk. */
+export async function syncFile(path: string): Promise<void> {
+  const file = await open(path, "r");
   try {
-    await directory.sync();
+    await file.sync();
   } finally {
-    await directory.close();
+    await file.close();
   }
 }
 

@@ -18,7 +18,7 @@ export async function prepare(manifest: ReleaseManifest): Promise<void> {
     if ((await stat(join(paths.components, digest)).catch(() => null)) === null)
       throw new Error(`component ${name} (${digest.slice(0, 12)}) is not on the host; push again`);
   for (const { name, version } of manifest.credentials)
-    if ((await stat(credentialFile(name, version)).catch(() => null)) === null)
+    if (((await stat(credentialFile(name, version)).catch(() => null))?.size ?? 0) === 0)
       throw new Error(
         `credential ${name} version ${version.slice(0, 8)} is not on the host; push again with its secret at hand`,
       );
@@ -28,6 +28,12 @@ export async function prepare(manifest: ReleaseManifest): Promise<void> {
   await recordUids(manifest);
   await run("systemd-sysusers", [join(releasePath(manifest.digest), "etc/sysusers.conf")]);
   await makeDirectories(manifest);
+  await syncDisks();
+}
+
+/** Brings everything to both disks: a release that is switched to, or confirmed, must not lose to a power cut what it needs. */
+export async function syncDisks(): Promise<void> {
+  await run("sync", ["--file-system", paths.releases, paths.data]);
 }
 
 async function requireHost(): Promise<void> {

@@ -53,6 +53,7 @@ export async function disarm(): Promise<void> {
   await syncDirectory(dirname(paths.unconfirmed));
   await rm(paths.settleWant, { force: true });
   await rm(paths.settleUnit, { force: true });
+  await syncDirectory(dirname(paths.settleUnit));
   await stopTimer();
 }
 

@@ -135,6 +135,11 @@ export class Bed {
     return ran.status === 0 ? ran.text : null;
   }
 
+  /** The version that the agent says it is of. */
+  async version(): Promise<number> {
+    return Number(await this.agent("/version"));
+  }
+
   /** Digest of the release that the link names. */
   async current(): Promise<string> {
     return (await this.root("basename $(readlink /opt/bailiwick/current)")).trim();
