@@ -79,9 +79,16 @@ export async function readBindings(host: ProjectHost): Promise<Bindings> {
 
 function terraform(cwd: string, args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
   const program = process.env.TERRAFORM_BINARY_NAME ?? "terraform";
-  return new Promise((done) => {
+  return new Promise((done, fail) => {
     const env = { ...process.env, CHECKPOINT_DISABLE: "1", TF_IN_AUTOMATION: "1" };
     execFile(program, args, { cwd, env, maxBuffer: 16 * 1024 * 1024 }, (error, stdout, stderr) => {
+      if (error !== null && error.code === "ENOENT")
+        return fail(
+          new UsageError(
+            `"${program}" is not installed here, and what is deployed is read by it; ` +
+              "install Terraform, or OpenTofu and set TERRAFORM_BINARY_NAME=tofu",
+          ),
+        );
       const code = error === null ? 0 : typeof error.code === "number" ? error.code : 1;
       done({ code, stdout, stderr: error !== null && stderr === "" ? error.message : stderr });
     });

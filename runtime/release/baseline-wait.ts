@@ -13,12 +13,21 @@ export class BaselineError extends Error {
 
 const ask = `sudo -n cat /etc/bailiwick/baseline.json 2>/dev/null || cat /etc/bailiwick/baseline.json 2>/dev/null || cloud-init status --long 2>/dev/null | tr "\\n" " "`;
 
+/** Its steps are safe to run again, and what stopped one may have passed: an archive that was away, a full disk. */
+const again = "sudo -n /bin/sh /usr/lib/bailiwick/apply";
+
 /**
- * Waits for the marker that first boot leaves when it has finished.
+ * Waits for the marker that first boot leaves when it has finished. If a step failed, its steps are run once more.
  * @throws BaselineError naming the step that failed, or the one reached when the time was up, or another baseline than the spec's
  */
-export async function waitForBaseline(connection: Connection, expected: string, seconds: number): Promise<void> {
+export async function waitForBaseline(
+  connection: Connection,
+  expected: string,
+  seconds: number,
+  progress: (line: string) => void,
+): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
+  let repaired = false;
   for (;;) {
     const { stdout } = await connection.exec(ask);
     const text = stdout.trim();
@@ -32,9 +41,15 @@ export async function waitForBaseline(connection: Connection, expected: string, 
           );
         return;
       }
+      if (!repaired) {
+        progress(`first boot failed at step "${result.step}"; running its steps again`);
+        await connection.exec(again, { timeoutMs: seconds * 1000 });
+        repaired = true;
+        continue;
+      }
       throw new BaselineError(
         result.step ?? "unknown",
-        `first boot failed at step "${result.step}": ${result.message}; fix the cause and rebuild the machine`,
+        `first boot failed at step "${result.step}": ${result.message}; fix the cause, then deploy again; if first boot never got far enough for that, rebuild the machine`,
       );
     }
     if (/status: error/.test(text))

@@ -60,7 +60,7 @@ export async function push(options: PushOptions): Promise<PushResult> {
   try {
     const uploads = uploadMissing(connection, options.components, progress);
     uploads.catch(() => {});
-    await waitForBaseline(connection, spec.baseline, spec.timeouts.baselineSeconds);
+    await waitForBaseline(connection, spec.baseline, spec.timeouts.baselineSeconds, progress);
     const { components, uploaded } = await uploads;
     if (connection.contact === "first" || !(await rotationIsFinished(connection))) {
       progress("replacing the one-time host key");

@@ -16,10 +16,12 @@ export const ask: Command = {
       throw new UsageError(`received --timeout ${call.text("timeout")}; write a number of seconds`);
     return withHost(name, async ({ spec, connection }) => {
       const agents = Object.keys(spec.agents);
-      const agent = call.text("agent") ?? (agents.length === 1 ? agents[0] : undefined);
+      const wanted = call.text("agent");
+      const agent = agents.find((one) => one === (wanted ?? (agents.length === 1 ? one : undefined)));
       if (agent === undefined)
         throw new UsageError(
-          `host "${name}" has ${agents.length === 0 ? "no agent" : `agents ${agents.join(", ")}`}; say which with --agent`,
+          `${wanted === undefined ? "" : `received --agent "${wanted}"; `}host "${name}" has ` +
+            `${agents.length === 0 ? "no agent" : `agents ${agents.join(", ")}; say which with --agent`}`,
         );
       const activator = await Activator.ofCurrentRelease(connection);
       const answer = await activator.ask(agent, message, seconds);

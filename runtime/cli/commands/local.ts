@@ -74,6 +74,7 @@ const verbs: Record<string, Verb> = {
   async status(call, output) {
     const rows = call.words.length === 1 ? await listMachines() : [await machineStatus(await slotOf(call))];
     output.document(rows);
+    if (rows.length === 0) output.say("there is no local machine on this computer");
     for (const line of table(
       rows.map((row) =>
         row.state === "absent"

@@ -57,6 +57,7 @@ export class Bed {
   readonly project = new Project(APP, { BED_SECRET: "first-secret" });
   #spec!: HostSpec;
   #bindings!: Bindings;
+  #specPath!: string;
   readonly #saved = { ...process.env };
 
   async start(): Promise<void> {
@@ -65,6 +66,7 @@ export class Bed {
     ok(await this.project.cdktf(["deploy", "bed", "--auto-approve"]));
     const stackDir = join(this.project.dir, "cdktf.out/stacks/bed");
     const specPath = join(stackDir, "bailiwick/bed.json");
+    this.#specPath = specPath;
     this.#spec = parseHostSpec(JSON.parse(readFileSync(specPath, "utf8")));
     this.#bindings = await readBindings({ name: "bed", spec: this.#spec, specPath, stack: "bed", stackDir });
   }
@@ -91,6 +93,7 @@ export class Bed {
     if (secret !== undefined) process.env.BED_SECRET = secret;
     const status = await machineStatus(this.slot);
     if (status.state !== "running") throw new Error(`the bed is ${status.state}`);
+    writeFileSync(this.#specPath, JSON.stringify(spec)); // what `bailiwick status` and `verify` compare the host with
     const file = join(process.env.XDG_CONFIG_HOME ?? "", "bailiwick/operator_ed25519");
     return push({
       ...{ spec, bindings: this.#bindings, kitVersion: "0.0.0-test", project: this.project.dir, progress },
