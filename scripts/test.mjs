@@ -1,7 +1,7 @@
 // The one test command: sets itself up, runs everything this machine can run, says plainly what it could not, and ends
 // with one line of totals.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { capture, installDebianPackages, installPackages, run } from "./processes.mjs";
 
@@ -17,7 +17,7 @@ async function main() {
   if (root) await installDebianPackages(await missingPackages(), say);
   if (long) {
     if (!root) throw new Error("the long tests boot machines and need root on Linux");
-    return vitest("long", process.execPath);
+    return recordLong(await vitest("long", process.execPath));
   }
   say("formatting, lint, types, unused code and dependencies");
   await check("npm", ["run", "--silent", "check"]);
@@ -58,13 +58,38 @@ async function vitest(project, node) {
     totals.failed += result.testResults.filter(
       (file) => file.status === "failed" && file.assertionResults.length === 0,
     ).length;
-    if (result.numTotalTests === 0 && project !== "long") totals.failed += 1;
+    if (result.numTotalTests === 0) totals.failed += 1;
+    return result;
   } catch (error) {
     console.error(`project ${project} left no report: ${error.message}`);
     totals.failed += 1;
   } finally {
     rmSync(directory, { recursive: true });
   }
+}
+
+/** The last result of the long tests is committed, so that it can be seen when and where they passed. */
+async function recordLong(result) {
+  if (result === undefined) return;
+  const { stdout } = await capture("git", ["rev-parse", "HEAD"]);
+  const tests = result.testResults.flatMap((file) =>
+    file.assertionResults.map(({ fullName, status, duration, failureMessages }) => ({
+      name: fullName,
+      status,
+      seconds: Math.round((duration ?? 0) / 100) / 10,
+      ...(failureMessages.length === 0 ? {} : { failure: failureMessages[0].split("\n")[0] }),
+    })),
+  );
+  const record = {
+    at: new Date().toISOString(),
+    commit: stdout.trim(),
+    machine: { cpus: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30), node: process.version },
+    seconds: Math.round((Date.now() - started) / 1000),
+    passed: result.numPassedTests,
+    failed: result.numFailedTests,
+    tests,
+  };
+  writeFileSync("test/long/last-result.json", `${JSON.stringify(record, null, 2)}\n`);
 }
 
 /** The Node.js that hosts run, from the same locked package as the component. */
