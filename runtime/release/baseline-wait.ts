@@ -11,13 +11,24 @@ export class BaselineError extends Error {
   }
 }
 
-const ask = `sudo -n cat /etc/bailiwick/baseline.json 2>/dev/null || cat /etc/bailiwick/baseline.json 2>/dev/null || cloud-init status --long 2>/dev/null | tr "\\n" " "`;
+// The marker is read again after cloud-init was asked: it may have been written in between.
+const MARKER = "{ sudo -n cat /etc/bailiwick/baseline.json || cat /etc/bailiwick/baseline.json; } 2>/dev/null";
+const ask = `${MARKER} || { s=$(cloud-init status --long 2>/dev/null | tr "\\n" " "); ${MARKER} || echo "$s"; }`;
 
-/** Its steps are safe to run again, and what stopped one may have passed: an archive that was away, a full disk. */
-const again = "sudo -n /bin/sh /usr/lib/bailiwick/apply";
+/** Its steps are safe to run again, and what stopped one may have passed: an archive that was away, a power cut. */
+const again =
+  "sudo -n /bin/sh /usr/lib/bailiwick/apply && sudo -n systemctl reset-failed 'cloud-*'; sudo -n cat /etc/bailiwick/baseline.json";
+
+interface Marker {
+  readonly digest: string;
+  readonly status: string;
+  readonly step?: string;
+  readonly message?: string;
+}
 
 /**
- * Waits for the marker that first boot leaves when it has finished. If a step failed, its steps are run once more.
+ * Waits for the marker that first boot leaves when it has finished. If a step failed, or cloud-init has ended without
+ * finishing them, the steps are run once more.
  * @throws BaselineError naming the step that failed, or the one reached when the time was up, or another baseline than the spec's
  */
 export async function waitForBaseline(
@@ -27,33 +38,22 @@ export async function waitForBaseline(
   progress: (line: string) => void,
 ): Promise<void> {
   const deadline = Date.now() + seconds * 1000;
-  let repaired = false;
   for (;;) {
     const { stdout } = await connection.exec(ask);
     const text = stdout.trim();
-    if (text.startsWith("{")) {
-      const result = JSON.parse(text) as { digest: string; status: string; step?: string; message?: string };
-      if (result.status === "done") {
-        if (result.digest !== expected)
-          throw new BaselineError(
-            "digest",
-            `the machine has baseline ${result.digest.slice(0, 12)}, the spec says ${expected.slice(0, 12)}; rebuild it`,
-          );
-        return;
-      }
-      if (!repaired) {
-        progress(`first boot failed at step "${result.step}"; running its steps again`);
-        await connection.exec(again, { timeoutMs: seconds * 1000 });
-        repaired = true;
-        continue;
-      }
+    const marker = parsed(text);
+    if (marker?.status === "done") return requireDigest(marker, expected);
+    if (marker !== null || /^status: (done|error)/.test(text)) {
+      progress(`first boot ended ${marker === null ? "early" : `at step "${marker.step}"`}; running its steps again`);
+      const ran = await connection.exec(again, { timeoutMs: seconds * 1000 });
+      const now = parsed(ran.stdout.trim().split("\n").at(-1) ?? "");
+      if (now?.status === "done") return requireDigest(now, expected);
+      const { step = "cloud-init", message = text } = now ?? marker ?? {};
       throw new BaselineError(
-        result.step ?? "unknown",
-        `first boot failed at step "${result.step}": ${result.message}; fix the cause, then deploy again; if first boot never got far enough for that, rebuild the machine`,
+        step,
+        `first boot failed at step "${step}": ${message}; fix the cause and deploy again, or rebuild the machine`,
       );
     }
-    if (/status: error/.test(text))
-      throw new BaselineError("cloud-init", `first boot failed before the baseline ran: ${text}`);
     if (Date.now() > deadline)
       throw new BaselineError(
         "timeout",
@@ -61,4 +61,16 @@ export async function waitForBaseline(
       );
     await sleep(300);
   }
+}
+
+function parsed(text: string): Marker | null {
+  return text.startsWith("{") ? (JSON.parse(text) as Marker) : null;
+}
+
+function requireDigest({ digest }: Marker, expected: string): void {
+  if (digest === expected) return;
+  throw new BaselineError(
+    "digest",
+    `the machine has baseline ${digest.slice(0, 12)}, the spec says ${expected.slice(0, 12)}; rebuild it`,
+  );
 }

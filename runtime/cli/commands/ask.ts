@@ -24,7 +24,14 @@ export const ask: Command = {
             `${agents.length === 0 ? "no agent" : `agents ${agents.join(", ")}; say which with --agent`}`,
         );
       const activator = await Activator.ofCurrentRelease(connection);
-      const answer = await activator.ask(agent, message, seconds);
+      const started = performance.now();
+      const waiting = setInterval(() => {
+        const waited = Math.round((performance.now() - started) / 1000);
+        output.progress(
+          `no reply yet, ${waited} of ${seconds} s; \`bailiwick logs ${name} -u gateway\` shows its calls`,
+        );
+      }, 15_000);
+      const answer = await activator.ask(agent, message, seconds).finally(() => clearInterval(waiting));
       output.document(answer);
       output.say(answer.reply);
       return EXIT.held;
