@@ -50,6 +50,7 @@ export interface PushHooks {
   /** Address to push to; default: the machine's own. */
   port?: number;
   progress?: (line: string) => void;
+  renew?: readonly string[];
 }
 
 /** A real host on which releases are pushed and faults happen, and which is then looked at from outside its own ssh. */
@@ -64,6 +65,11 @@ export class Bed {
     Object.assign(process.env, this.project.env);
     cpSync(VERSIONED, join(this.project.dir, "daemon"), { recursive: true });
     ok(await this.project.cdktf(["deploy", "bed", "--auto-approve"]));
+    await this.refresh();
+  }
+
+  /** Reads spec and state again, as after a deploy. */
+  async refresh(): Promise<void> {
     const stackDir = join(this.project.dir, "cdktf.out/stacks/bed");
     const specPath = join(stackDir, "bailiwick/bed.json");
     this.#specPath = specPath;
@@ -82,7 +88,7 @@ export class Bed {
     return this.#bindings.machine.slot;
   }
 
-  async push(release: Release, { port, progress = () => {} }: PushHooks = {}): Promise<PushResult> {
+  async push(release: Release, { port, progress = () => {}, renew = [] }: PushHooks = {}): Promise<PushResult> {
     const { version, behaviour = "well", component = false, secret } = release;
     const spec = structuredClone(this.#spec);
     const runtime = spec.agents.crew?.runtime;
@@ -96,7 +102,7 @@ export class Bed {
     writeFileSync(this.#specPath, JSON.stringify(spec)); // what `bailiwick status` and `verify` compare the host with
     const file = join(process.env.XDG_CONFIG_HOME ?? "", "bailiwick/operator_ed25519");
     return push({
-      ...{ spec, bindings: this.#bindings, kitVersion: "0.0.0-test", project: this.project.dir, progress },
+      ...{ spec, bindings: this.#bindings, kitVersion: "0.0.0-test", project: this.project.dir, progress, renew },
       address: { host: "127.0.0.1", port: port ?? status.port },
       identity: { kind: "file", path: file },
       admin: Object.keys(spec.access.admins)[0] ?? "",

@@ -1,0 +1,132 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ok } from "../support/project.ts";
+import { Bed } from "./bed.ts";
+
+// Secrets that are rotated, and machines that are replaced: what is of value outlives both.
+
+const missing = process.getuid?.() === 0 ? undefined : "a machine needs root";
+if (missing !== undefined) console.log(`not run: secrets and rebuilds: ${missing}`);
+
+const KEY = "agent.crew.virtual-key";
+
+describe.skipIf(missing !== undefined)("what a host keeps", () => {
+  const bed = new Bed();
+  beforeAll(() => bed.start());
+  afterAll(() => bed.destroy());
+
+  const status = async () => JSON.parse(ok(await bed.project.bailiwick(["status", "bed", "--json"])).stdout);
+  /** The text of the version of the virtual key that the current release names. */
+  const virtualKey = () =>
+    bed.root(
+      `v=$(grep -o '${KEY}/[0-9a-f]*' /opt/bailiwick/current/units/bailiwick-agent-crew.service | head -1 | cut -d/ -f2); systemd-creds decrypt --name=${KEY} /etc/bailiwick/credentials/${KEY}/$v.cred -`,
+    );
+  /** Status of a call to the gateway with a virtual key. */
+  const call = (key: string) =>
+    bed.root(
+      `/usr/bin/python3 -I -c '
+import sys, urllib.request, urllib.error
+body = b"{\\"model\\":\\"demo\\",\\"messages\\":[{\\"role\\":\\"user\\",\\"content\\":\\"hello\\"}]}"
+request = urllib.request.Request("http://127.0.0.1:4000/demo/v1/chat/completions", body, {"authorization": "Bearer " + sys.argv[1], "content-type": "application/json"})
+try: print(urllib.request.urlopen(request).status)
+except urllib.error.HTTPError as error: print(error.code)' ${key}`,
+    );
+
+  it("secrets check says of each secret whether it is at hand and who reads it, and never what it is", async () => {
+    const ran = ok(await bed.project.bailiwick(["secrets", "check", "bed", "--json"]));
+    expect(JSON.parse(ran.stdout)).toEqual([
+      { name: KEY, source: "made on the host", here: null, readers: ["bailiwick-agent-crew"] },
+      {
+        name: "secret.bed-secret",
+        source: "environment variable BED_SECRET",
+        here: { ok: true, reason: null },
+        readers: ["bailiwick-gateway"],
+      },
+    ]);
+    expect(ran.text).not.toContain("first-secret");
+    const without = await bed.project.bailiwick(["secrets", "check", "bed"], { BED_SECRET: "" });
+    expect(without.code).toBe(1);
+    expect(without.stdout).toMatch(/secret\.bed-secret +missing +environment variable BED_SECRET is empty/);
+  });
+
+  it("while a virtual key is rotated the old one and the new one hold, afterwards the new one alone", async () => {
+    const old = await virtualKey();
+    expect(await call(old)).toBe("200");
+    const { restarted } = await bed.push({ version: 0 }, { renew: [KEY] });
+    expect(restarted.sort()).toEqual(["bailiwick-agent-crew.service", "bailiwick-gateway.service"]);
+    const renewed = await virtualKey();
+    expect(renewed).not.toBe(old);
+    expect([await call(old), await call(renewed)]).toEqual(["200", "200"]);
+    expect((await bed.push({ version: 0 })).restarted).toEqual(["bailiwick-gateway.service"]);
+    expect([await call(old), await call(renewed)]).toEqual(["401", "200"]);
+  });
+
+  it("secrets rotate does both at once, and restarts none but who reads what was rotated", async () => {
+    const old = await virtualKey();
+    const ran = ok(await bed.project.bailiwick(["secrets", "rotate", "bed", "--json"]));
+    expect(JSON.parse(ran.stdout)).toMatchObject({
+      rotated: [KEY],
+      restarted: ["bailiwick-agent-crew.service", "bailiwick-gateway.service"],
+    });
+    expect([await call(old), await call(await virtualKey())]).toEqual(["401", "200"]);
+    const secret = ok(
+      await bed.project.bailiwick(["secrets", "rotate", "bed", "bed-secret", "--json"], { BED_SECRET: "another-one" }),
+    );
+    expect(JSON.parse(secret.stdout)).toMatchObject({
+      rotated: ["secret.bed-secret"],
+      restarted: ["bailiwick-gateway.service"],
+    });
+    process.env.BED_SECRET = "another-one";
+    const unknown = await bed.project.bailiwick(["secrets", "rotate", "bed", "nothing"]);
+    expect(unknown.code).toBe(2);
+    expect(unknown.stderr).toContain(
+      'received credential "nothing"; the host has agent.crew.virtual-key, secret.bed-secret',
+    );
+  });
+
+  it("a machine is not replaced while a secret is not at hand, and is not touched", async () => {
+    const before = await status();
+    const refused = await bed.project.bailiwick(["rebuild", "bed"], { BED_SECRET: "" });
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain("secrets.bed-secret: environment variable BED_SECRET is empty");
+    expect(refused.stderr).toContain("the old machine was not touched");
+    expect(await status()).toEqual(before);
+  });
+
+  it("after a rebuild, on a new machine under a new key, the agent knows what it was told before", async () => {
+    await bed.agent("/tell?fact=the%20sky%20is%20green");
+    const ledger = await bed.root("cat /var/lib/bailiwick/ledger/uids.json");
+    const before = await status();
+    ok(await bed.project.bailiwick(["rebuild", "bed", "--json"], { BED_SECRET: "another-one" }));
+    await bed.refresh();
+    const after = await status();
+    expect(after.instance).not.toBe(before.instance);
+    expect(after.fingerprint).not.toBe(before.fingerprint);
+    expect(await bed.agent("/memory")).toBe("the sky is green");
+    expect(await bed.root("cat /var/lib/bailiwick/ledger/uids.json")).toBe(ledger);
+    expect(await bed.root("ls /opt/bailiwick/releases | wc -l")).toBe("1");
+    // the new machine has sealed the secrets anew, under a key of its own
+    expect(await call(await virtualKey())).toBe("200");
+  });
+
+  it("a power cut in the midst of a rebuild is made good by the next deploy", async () => {
+    const old = await bed.init();
+    const rebuilding = bed.project.bailiwick(["rebuild", "bed"], { BED_SECRET: "another-one" });
+    // the new machine runs, and its first boot is under way
+    await expect.poll(() => bed.init().catch(() => old), { timeout: 60_000, interval: 20 }).not.toBe(old);
+    await bed.until((root) => existsSync(join(root, "usr/lib/bailiwick/firewall")), "the first steps of first boot");
+    await bed.powerCut();
+    await rebuilding;
+    ok(await bed.project.cdktf(["deploy", "bed", "--auto-approve"], { BED_SECRET: "another-one" }));
+    await bed.refresh();
+    expect(await bed.agent("/memory")).toBe("the sky is green");
+    expect(await status()).toMatchObject({ upToDate: true, failedUnits: [], unconfirmed: false });
+  });
+
+  it("after a hard reset everything comes up by itself", async () => {
+    await bed.powerCut();
+    expect(await bed.serves([0])).toBe(0);
+    expect(await bed.agent("/memory")).toBe("the sky is green");
+  });
+});
