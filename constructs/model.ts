@@ -1,5 +1,4 @@
 import { Construct } from "constructs";
-import { z } from "zod";
 import { InvokeGrant } from "../runtime/policy/models/schema.ts";
 import { type Agent, granteeOf } from "./agent.ts";
 import type { GrantBook } from "./grants.ts";
@@ -9,15 +8,9 @@ import { checked, knownKeys, refuse } from "./refuse.ts";
 export interface InvokeProps {
   /** Model ids the agent may ask for, as the provider writes them; the gateway refuses all others. */
   readonly models: readonly string[];
-  /**
-   * Budget in USD per calendar day (UTC), above 0.
-   * @default no budget
-   */
-  readonly usdPerDay?: number;
 }
 
 const Models = InvokeGrant.shape.models;
-const Budget = z.number().positive();
 
 /** A model provider on a host, reached through the host's gateway alone. Made by `host.addModel`. */
 export class Model extends Construct {
@@ -38,22 +31,17 @@ export class Model extends Construct {
 
   /**
    * The agent may call these models of this provider, with a virtual key of its own.
-   * @throws Refusal for an agent of another host, no models, an id given twice, a budget that is no number above 0, a
-   * token, or a second grant of this provider to the same agent
+   * @throws Refusal for an agent of another host, no models, an id given twice, a token, or
+   * a second grant of this provider to the same agent
    */
   grantInvoke(agent: Agent, props: InvokeProps): this {
     const path = this.#book.path(`models.${this.name}.grantInvoke`);
     const grantee = granteeOf(this.#book, path, agent);
-    knownKeys(path, props, ["models", "usdPerDay"]);
+    knownKeys(path, props, ["models"]);
     const models = checked(`${path}.models`, Models, props.models);
     const twice = models.find((id, i) => models.indexOf(id) !== i);
     if (twice !== undefined) refuse(`${path}.models`, twice, "it is in the list twice; remove one");
-    this.#book.invoke({
-      agent: grantee.name,
-      model: this.name,
-      models,
-      ...(props.usdPerDay === undefined ? {} : { usdPerDay: checked(`${path}.usdPerDay`, Budget, props.usdPerDay) }),
-    });
+    this.#book.invoke({ agent: grantee.name, model: this.name, models });
     return this;
   }
 }

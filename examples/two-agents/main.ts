@@ -17,12 +17,12 @@ export class TwoAgentsStack extends TerraformStack {
     const reports = host.addWorkspace("reports");
 
     const writer = host.addAgent("writer");
-    claude.grantInvoke(writer, { models: ["claude-sonnet-4-6"], usdPerDay: 5 });
+    claude.grantInvoke(writer, { models: ["claude-sonnet-4-6"] });
     reports.grantReadWrite(writer);
     writer.allowEgress("api.example.com");
 
     const reader = host.addAgent("reader");
-    claude.grantInvoke(reader, { models: ["claude-haiku-4-5"], usdPerDay: 1 });
+    claude.grantInvoke(reader, { models: ["claude-haiku-4-5"] });
     reports.grantRead(reader);
   }
 }

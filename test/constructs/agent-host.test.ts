@@ -14,7 +14,7 @@ describe("a host", () => {
     const host = aHost("ops", { timeouts: { healthSeconds: 60 } });
     const agent = host.addAgent("ops", { runtime: Runtime.openClaw({ model: { provider: "claude", id: "sonnet" } }) });
     host.addAgent("quiet", { uid: 25000 });
-    host.addModel("claude", anthropic).grantInvoke(agent, { models: ["sonnet", "haiku"], usdPerDay: 5 });
+    host.addModel("claude", anthropic).grantInvoke(agent, { models: ["sonnet", "haiku"] });
     host.addModel("stand-in", demo);
     host.addModel("lab", ModelProvider.openAiCompatible({ url: "https://llm.example.com/openai/" }));
     host.addWorkspace("repo").grantReadWrite(agent);
@@ -39,7 +39,7 @@ describe("a host", () => {
       keepReleases: 3,
     });
     expect(host.toSpec().grants).toEqual({
-      invoke: [{ agent: "ops", model: "claude", models: ["sonnet", "haiku"], usdPerDay: 5 }],
+      invoke: [{ agent: "ops", model: "claude", models: ["sonnet", "haiku"] }],
       mount: [
         { agent: "ops", workspace: "repo", mode: "rw" },
         { agent: "ops", workspace: "docs", mode: "ro" },

@@ -15,7 +15,6 @@ export const InvokeGrant = z
     agent: z.string().describe("Name of the agent that may call."),
     model: z.string().describe("Name of the model provider on this host."),
     models: z.array(ModelId).min(1).describe("Model ids the agent may ask for; any other is refused by the gateway."),
-    usdPerDay: z.number().positive().optional().describe("Budget in USD per calendar day (UTC). Default: no budget."),
   })
   .describe("One agent may call some models of one provider through the gateway, with a virtual key of its own.");
 export type InvokeGrant = z.infer<typeof InvokeGrant>;

@@ -45,7 +45,7 @@ export function sampleSpec(change: (spec: HostSpec) => void = () => {}): HostSpe
     workspaces: { repo: {}, docs: {} },
     grants: {
       invoke: [
-        { agent: "ops", model: "claude", models: ["claude-sonnet-4-6", "claude-haiku-4-5"], usdPerDay: 5 },
+        { agent: "ops", model: "claude", models: ["claude-sonnet-4-6", "claude-haiku-4-5"] },
         { agent: "ops", model: "demo", models: ["demo-1"] },
         { agent: "web-hook", model: "demo", models: ["demo-1"] },
       ],
