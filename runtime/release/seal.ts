@@ -56,7 +56,9 @@ export async function sealCredentials(
     else missing.push(`secrets.${name}: ${resolved.reason}, and the host does not have it yet`);
   }
   if (missing.length > 0) throw new MissingSecretsError(missing);
-  const answer = await activator.seal({ set, generate: required.generated, renew: [...renew], dryRun });
+  // named only where they are meant: a host's older activator may not know them
+  const more = { ...(renew.length === 0 ? {} : { renew: [...renew] }), ...(dryRun ? { dryRun } : {}) };
+  const answer = await activator.seal({ set, generate: required.generated, ...more });
   const { versions } = answer;
   const changed = [...Object.keys(versions).filter((name) => facts.credentials[name] !== versions[name]), ...renew];
   if (!dryRun && changed.length > 0) progress(`sealed ${changed.join(", ")}`);

@@ -62,7 +62,7 @@ const FAULTS: readonly Fault[] = [
     breaks: "mv etc/modprobe.d etc/modprobe.kept; echo x >etc/modprobe.d",
     mends: "rm /etc/modprobe.d; mv /etc/modprobe.kept /etc/modprobe.d",
   },
-  { step: "mounts", what: "mountpoint and mount fail", ...failing("/usr/bin/mountpoint") },
+  { step: "mounts", what: "fstab cannot be changed", breaks: "chattr +i etc/fstab", mends: "chattr -i /etc/fstab" },
   {
     step: "logging",
     what: "a file stands where journald's settings go",
@@ -75,7 +75,12 @@ const FAULTS: readonly Fault[] = [
     breaks: "ln -sf /dev/null etc/systemd/system/unattended-upgrades.service",
     mends: "rm /etc/systemd/system/unattended-upgrades.service; systemctl daemon-reload",
   },
-  { step: "data", what: "mkfs.xfs fails", ...failing("/usr/sbin/mkfs.xfs") },
+  {
+    step: "data",
+    what: "a file stands where the volume goes",
+    breaks: "echo x >var/lib/bailiwick",
+    mends: "rm /var/lib/bailiwick",
+  },
 ];
 
 const app = (rebuild: number) => `
