@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { createReadStream, type Dirent, readFileSync } from "node:fs";
+import { createReadStream, type Dirent, lstatSync, readdirSync, readFileSync } from "node:fs";
 import { lstat, readdir, readlink, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { CheckAnswer } from "../../spec/activator.ts";
-import { sha256 } from "../../spec/digest.ts";
+import { digestOf, sha256 } from "../../spec/digest.ts";
 import { type TreeEntry, treeDigest } from "../../spec/tree.ts";
 import { audit } from "./audit.ts";
 import { readIfThere, syncDirectory, writeWhole } from "./files.ts";
@@ -12,17 +12,27 @@ import { paths } from "./paths.ts";
 const BIG_FILE = 8 * 1024 * 1024;
 
 /**
- * Which of these components are on the host, and whole: their digest is computed anew from what is on the disk. One that is
- * not is set aside, so that it is uploaded again; units that run on it are restarted by the next activation.
+ * Which of these components are on the host, and whole: their digest is computed anew from what is on the disk, unless no
+ * file of them was touched since it was found right. One that is not whole is set aside, so that it is uploaded again; units
+ * that run on it are restarted by the next activation.
  */
 export async function checkComponents(digests: readonly string[]): Promise<CheckAnswer> {
   const answer: CheckAnswer = { missing: [], spoiled: [] };
+  const known = JSON.parse((await readIfThere(CHECKED)) ?? "{}") as Record<string, string>;
+  const found: Record<string, string> = {};
   for (const digest of digests) {
     const path = join(paths.components, digest);
-    const found = await lstat(path).catch(() => null);
-    if (found === null) answer.missing.push(digest);
-    else if (!found.isDirectory() || (await digestOnDisk(path)) !== digest) answer.spoiled.push(digest);
+    const there = await lstat(path).catch(() => null);
+    if (there === null) {
+      answer.missing.push(digest);
+      continue;
+    }
+    const stamp = stampOf(path);
+    if (stamp === null || (known[digest] !== stamp && (await digestOnDisk(path)) !== digest))
+      answer.spoiled.push(digest);
+    else found[digest] = stamp;
   }
+  if (digestOf(found) !== digestOf(known)) await writeWhole(CHECKED, JSON.stringify(found), 0o600);
   if (answer.spoiled.length > 0) await setAside(answer.spoiled);
   return answer;
 }
@@ -48,6 +58,31 @@ export async function forgetSpoiled(): Promise<void> {
   for (const digest of await spoiledComponents())
     await rm(join(paths.components, `${digest}.spoiled`), { recursive: true, force: true });
   await rm(SPOILED, { force: true });
+}
+
+/** Of each component that was found whole: what its files looked like then. */
+const CHECKED = `${paths.components}.checked.json`;
+
+/**
+ * What tells that a file was touched: its inode's number, mode, size and time of change, which no program can set. Null if
+ * it cannot be read.
+ */
+function stampOf(root: string): string | null {
+  const hash = createHash("sha256");
+  const walk = (below: string) => {
+    for (const name of readdirSync(join(root, below)).sort()) {
+      const path = join(below, name);
+      const { ino, mode, size, ctimeNs } = lstatSync(join(root, path), { bigint: true });
+      hash.update(`${path}\0${ino}\0${mode}\0${size}\0${ctimeNs}\0`);
+      if ((Number(mode) & 0o170000) === 0o040000) walk(path);
+    }
+  };
+  try {
+    walk("");
+    return hash.digest("hex");
+  } catch {
+    return null;
+  }
 }
 
 const SPOILED = `${paths.components}.spoiled.json`;

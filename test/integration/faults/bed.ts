@@ -216,7 +216,7 @@ export class Bed {
    * The power goes: the guest stands still at once, what its disks hold at that instant is all that is left, and it boots
    * from that. Nothing was synced.
    */
-  async powerCut(): Promise<void> {
+  async powerCut(options: { bootSeconds?: number } = {}): Promise<void> {
     const names = namesOf(this.slot);
     const script = `
       set -e
@@ -229,7 +229,7 @@ export class Bed {
     if (ran.status !== 0) throw new Error(`the power could not be cut: ${ran.stderr}`);
     await halt(names, 0);
     for (const disk of [names.rootDisk, names.dataDisk]) spawnSync("mv", [`${disk}.cut`, disk]);
-    await startMachine(this.slot);
+    await startMachine(this.slot, options);
   }
 }
 

@@ -91,7 +91,8 @@ except urllib.error.HTTPError as error: print(error.code)' ${key}`,
     expect(refused.code).toBe(1);
     expect(refused.stderr).toContain("secrets.bed-secret: environment variable BED_SECRET is empty");
     expect(refused.stderr).toContain("the old machine was not touched");
-    expect(await status()).toEqual(before);
+    const { instance, fingerprint, release } = before;
+    expect(await status()).toMatchObject({ instance, fingerprint, release, failedUnits: [] });
   });
 
   it("after a rebuild, on a new machine under a new key, the agent knows what it was told before", async () => {
@@ -110,15 +111,16 @@ except urllib.error.HTTPError as error: print(error.code)' ${key}`,
     expect(await call(await virtualKey())).toBe("200");
   });
 
-  it("a power cut in the midst of a rebuild is made good by the next deploy", async () => {
+  it("a power cut in the midst of a rebuild costs the new machine and nothing else: another rebuild makes it good", async () => {
     const old = await bed.init();
     const rebuilding = bed.project.bailiwick(["rebuild", "bed"], { BED_SECRET: "another-one" });
     // the new machine runs, and its first boot is under way
     await expect.poll(() => bed.init().catch(() => old), { timeout: 60_000, interval: 20 }).not.toBe(old);
     await bed.until((root) => existsSync(join(root, "usr/lib/bailiwick/firewall")), "the first steps of first boot");
-    await bed.powerCut();
+    // half a first boot may not even come up again
+    await bed.powerCut({ bootSeconds: 20 }).catch(() => {});
     await rebuilding;
-    ok(await bed.project.cdktf(["deploy", "bed", "--auto-approve"], { BED_SECRET: "another-one" }));
+    ok(await bed.project.bailiwick(["rebuild", "bed"], { BED_SECRET: "another-one" }));
     await bed.refresh();
     expect(await bed.agent("/memory")).toBe("the sky is green");
     expect(await status()).toMatchObject({ upToDate: true, failedUnits: [], unconfirmed: false });
