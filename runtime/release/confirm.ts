@@ -53,13 +53,10 @@ export async function activateAndConfirm(activation: Activation): Promise<Activa
   const { healthSeconds, confirmSeconds, drainSeconds } = spec.timeouts;
   const answer = await activator.activate({
     ...{ token, digest, why, restoreState },
-    ...{ healthSeconds, confirmSeconds, drainSeconds },
+    ...{ healthSeconds, confirmSeconds, drainSeconds, keep: spec.keepReleases },
   });
   if (!answer.healthy) throw new UnhealthyError(answer);
-  if (!answer.confirm) {
-    await activator.confirm(token, digest, spec.keepReleases);
-    return answer;
-  }
+  if (!answer.confirm) return answer;
   let fresh: Connection | undefined;
   try {
     fresh = await activation.reconnect();

@@ -69,6 +69,7 @@ export const ActivateRequest = z.strictObject({
   healthSeconds: z.number().int(),
   confirmSeconds: z.number().int(),
   drainSeconds: z.number().int(),
+  keep: z.number().int().describe("Where the release is current already and so needs no `confirm`: how many to keep."),
   restoreState: z
     .boolean()
     .describe(

@@ -3,13 +3,13 @@ import type { ReleaseManifest } from "../../spec/manifest.ts";
 import { audit } from "./audit.ts";
 import { forgetSpoiled, spoiledComponents } from "./components.ts";
 import { collectGarbage } from "./garbage.ts";
-import { waitForHealth } from "./health.ts";
+import { isReady, waitForHealth } from "./health.ts";
 import { record } from "./history.ts";
-import { prepare, syncDisks } from "./prepare.ts";
+import { applyAdmins, prepare, syncDisks } from "./prepare.ts";
 import { currentRelease, readManifest } from "./release.ts";
 import { goBack, takeBack } from "./revert.ts";
 import { dropSnapshots } from "./snapshots.ts";
-import { type Plan, planSwitch, switchTo } from "./switch.ts";
+import { type Plan, planSwitch, rulesAreInForce, switchTo } from "./switch.ts";
 import { arm, disarm, setTimer, unconfirmed } from "./unconfirmed.ts";
 
 /** Beyond the times that are asked for: what systemd and the disk may take. */
@@ -43,13 +43,15 @@ export async function activate(request: ActivateRequest): Promise<ActivateAnswer
   const open = await unconfirmed();
   if (previous === request.digest && open === null) {
     // There is no other release to go back to: what is down is started, what is spoiled restarted.
-    const problems = await makeItRun(manifest, before, plan, request);
+    const problems = (await servesAlready(manifest, plan)) ? [] : await makeItRun(manifest, before, plan, request);
+    if (problems.length === 0) await collectGarbage(request.keep);
     await audit(problems.length === 0 ? "activated" : "not healthy", { release: request.digest, ...plan, problems });
     return answer(problems, false);
   }
   const by = process.env.SUDO_USER ?? "root";
   const from = open?.from ?? previous;
   const { healthSeconds, confirmSeconds, drainSeconds, why } = request;
+  await syncDisks();
   const guard = from === null || from === request.digest ? manifest : await readManifest(from);
   await dropSnapshots(before, manifest);
   await arm(
@@ -68,6 +70,15 @@ export async function activate(request: ActivateRequest): Promise<ActivateAnswer
   await setTimer(guard, confirmSeconds);
   await audit("activated", { release: request.digest, previous, ...plan, problems });
   return answer([], true);
+}
+
+/** Whether nothing is to be done for a release that is current, but for who may log in. */
+async function servesAlready(manifest: ReleaseManifest, plan: Plan): Promise<boolean> {
+  if ([...plan.restart, ...plan.stop, ...plan.reload].length > 0) return false;
+  const ready = await Promise.all(manifest.units.map(isReady));
+  if (!ready.every(Boolean) || !(await rulesAreInForce(manifest))) return false;
+  await applyAdmins(manifest);
+  return true;
 }
 
 async function makeItRun(

@@ -28,7 +28,6 @@ export async function prepare(manifest: ReleaseManifest): Promise<void> {
   await recordUids(manifest);
   await run("systemd-sysusers", [join(releasePath(manifest.digest), "etc/sysusers.conf")]);
   await makeDirectories(manifest);
-  await syncDisks();
 }
 
 /** Brings everything to both disks: a release that is switched to, or confirmed, must not lose to a power cut what it needs. */

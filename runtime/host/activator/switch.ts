@@ -108,9 +108,13 @@ const CLOSE_SECONDS = 10;
 async function reloadFirewall(manifest: ReleaseManifest): Promise<void> {
   await systemctl("start", ["bailiwick-firewall.service"]);
   await systemctl("reload", ["bailiwick-firewall.service"]);
-  for (const chain of new Set(manifest.units.map((unit) => unit.chain))) {
-    const { code } = await tryRun("nft", ["list", "chain", "inet", "bailiwick", chain]);
-    if (code !== 0)
-      throw new Error(`the firewall did not take the release's rules: chain ${chain} is not in the kernel`);
-  }
+  if (!(await rulesAreInForce(manifest)))
+    throw new Error("the firewall did not take the release's rules: not all of its chains are in the kernel");
+}
+
+/** Whether the kernel has a chain for each of the release's principals. */
+export async function rulesAreInForce(manifest: ReleaseManifest): Promise<boolean> {
+  const { stdout } = await tryRun("nft", ["--terse", "list", "table", "inet", "bailiwick"]);
+  const there = new Set([...stdout.matchAll(/^\s*chain (\S+) \{$/gm)].map(([, chain]) => chain));
+  return manifest.units.every(({ chain }) => there.has(chain));
 }
