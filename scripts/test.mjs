@@ -1,8 +1,8 @@
 // The one test command: sets itself up, runs everything this machine can run, says plainly what it could not, and ends
 // with one line of totals.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, tmpdir, totalmem } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { capture, installDebianPackages, installPackages, run } from "./processes.mjs";
 
 const long = process.argv.includes("--long");
@@ -17,7 +17,7 @@ async function main() {
   if (root) await installDebianPackages(await missingPackages(), say);
   if (long) {
     if (!root) throw new Error("the long tests boot machines and need root on Linux");
-    return recordLong(await vitest("long", process.execPath));
+    return recordLong(await vitest("long", process.execPath, process.argv.slice(3)));
   }
   say("formatting, lint, types, unused code and dependencies");
   await check("npm", ["run", "--silent", "check"]);
@@ -43,11 +43,11 @@ async function check(program, args) {
   }
 }
 
-async function vitest(project, node) {
+async function vitest(project, node, files = []) {
   say(`tests: ${project}`);
   const directory = mkdtempSync(join(tmpdir(), "bailiwick-test-"));
   const report = join(directory, "report.json");
-  const args = ["node_modules/vitest/vitest.mjs", "run", "--project", project];
+  const args = ["node_modules/vitest/vitest.mjs", "run", "--project", project, ...files];
   try {
     await run(node, [...args, "--reporter=default", "--reporter=json", `--outputFile.json=${report}`]).catch(() => {});
     const result = JSON.parse(readFileSync(report, "utf8"));
@@ -68,28 +68,27 @@ async function vitest(project, node) {
   }
 }
 
-/** The last result of the long tests is committed, so that it can be seen when and where they passed. */
+/**
+ * The last result of each file of the long tests is committed, so that it can be seen when and where they passed.
+ * `npm run test:long -- <file>` runs one of them and replaces its result alone.
+ */
 async function recordLong(result) {
   if (result === undefined) return;
   const { stdout } = await capture("git", ["rev-parse", "HEAD"]);
-  const tests = result.testResults.flatMap((file) =>
-    file.assertionResults.map(({ fullName, status, duration, failureMessages }) => ({
+  const machine = { cpus: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30), node: process.version };
+  const path = "test/long/last-result.json";
+  const record = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : {};
+  for (const file of result.testResults) {
+    const tests = file.assertionResults.map(({ fullName, status, duration, failureMessages }) => ({
       name: fullName,
       status,
       seconds: Math.round((duration ?? 0) / 100) / 10,
       ...(failureMessages.length === 0 ? {} : { failure: failureMessages[0].split("\n")[0] }),
-    })),
-  );
-  const record = {
-    at: new Date().toISOString(),
-    commit: stdout.trim(),
-    machine: { cpus: cpus().length, memoryGiB: Math.round(totalmem() / 2 ** 30), node: process.version },
-    seconds: Math.round((Date.now() - started) / 1000),
-    passed: result.numPassedTests,
-    failed: result.numFailedTests,
-    tests,
-  };
-  writeFileSync("test/long/last-result.json", `${JSON.stringify(record, null, 2)}\n`);
+    }));
+    const at = new Date(file.endTime ?? Date.now()).toISOString();
+    record[relative(process.cwd(), file.name)] = { at, commit: stdout.trim(), machine, tests };
+  }
+  writeFileSync(path, `${JSON.stringify(record, null, 2)}\n`);
 }
 
 /** The Node.js that hosts run, from the same locked package as the component. */

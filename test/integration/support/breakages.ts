@@ -34,15 +34,6 @@ export interface Breakage {
   readonly undo: string;
 }
 
-/**
- * Run as root on the host before any breakage: the metadata address is the host's own then, with a server at it, so that
- * a probe that gets through reaches that one and none of the network the test runs in.
- */
-export const STAND_INS = `
-ip addr add 169.254.169.254/32 dev lo
-systemd-run --quiet --unit=stand-in-metadata /usr/bin/python3 -I -m http.server --bind 169.254.169.254 80
-`;
-
 /** Probes that no command on the host can break, and what shows that they can fail. */
 export const NOT_BROKEN_HERE: Readonly<Record<string, string>> = {
   "outside/host-key":
@@ -147,11 +138,13 @@ mkdir -p /root/rules
 cp -p /usr/lib/bailiwick/base.nft /root/rules/base.nft
 cp -p /opt/bailiwick/current/etc/firewall.nft /root/rules/firewall.nft
 sed -i /jump.refuse/d /usr/lib/bailiwick/base.nft ${CURRENT}/etc/firewall.nft
+systemctl reset-failed "bailiwick-*" 2>/dev/null || true
 systemctl restart bailiwick-firewall
 sleep 2`,
     undo: `
 cp -p /root/rules/base.nft /usr/lib/bailiwick/base.nft
 cp -p /root/rules/firewall.nft ${CURRENT}/etc/firewall.nft
+systemctl reset-failed "bailiwick-*" 2>/dev/null || true
 systemctl restart bailiwick-firewall
 sleep 2`,
   },
@@ -164,12 +157,14 @@ mkdir -p /root/rules
 cp -p /usr/lib/bailiwick/base.nft /root/rules/base.nft
 cp -p /opt/bailiwick/current/etc/firewall.nft /root/rules/firewall.nft
 sed -i /jump.refuse/d /usr/lib/bailiwick/base.nft ${CURRENT}/etc/firewall.nft
+systemctl reset-failed "bailiwick-*" 2>/dev/null || true
 systemctl restart bailiwick-firewall
 ${dropIn(PROBE_UNITS, "IPAddressDeny=\nIPAddressAllow=").how}`,
     undo: `
 ${dropIn(PROBE_UNITS, "").undo}
 cp -p /root/rules/base.nft /usr/lib/bailiwick/base.nft
 cp -p /root/rules/firewall.nft ${CURRENT}/etc/firewall.nft
+systemctl reset-failed "bailiwick-*" 2>/dev/null || true
 systemctl restart bailiwick-firewall
 sleep 2`,
   },
@@ -185,9 +180,11 @@ sleep 2`,
     how: `
 ${keep("/opt/bailiwick/current/etc/egress/haproxy.cfg")}
 sed -i '/reject if !listed/d' ${CURRENT}/etc/egress/haproxy.cfg
+systemctl reset-failed bailiwick-egress 2>/dev/null || true
 systemctl restart bailiwick-egress`,
     undo: `
 ${putBack(`${CURRENT}/etc/egress/haproxy.cfg`)}
+systemctl reset-failed bailiwick-egress 2>/dev/null || true
 systemctl restart bailiwick-egress`,
   },
   {
@@ -196,16 +193,18 @@ systemctl restart bailiwick-egress`,
     how: `
 ${keep("/opt/bailiwick/current/etc/egress/haproxy.cfg")}
 sed -i 's/news.example.com/other.example.com/' ${CURRENT}/etc/egress/haproxy.cfg
+systemctl reset-failed bailiwick-egress 2>/dev/null || true
 systemctl restart bailiwick-egress`,
     undo: `
 ${putBack(`${CURRENT}/etc/egress/haproxy.cfg`)}
+systemctl reset-failed bailiwick-egress 2>/dev/null || true
 systemctl restart bailiwick-egress`,
   },
   {
     name: "the gateway is stopped",
     breaks: ["agent/ann/model/demo"],
     how: "systemctl stop bailiwick-gateway",
-    undo: "systemctl start bailiwick-gateway && sleep 1",
+    undo: "systemctl reset-failed bailiwick-gateway || true; systemctl start bailiwick-gateway && sleep 1",
   },
   {
     name: "the gateway's configuration grants more",
@@ -259,7 +258,7 @@ ${dropIn(["bailiwick-agent-bob-probe@.service"], "").undo}`,
         RestrictSUIDSGID=no
         SetCredential=key:clear`;
       const { how, undo } = dropIn(LIVE_UNITS, lines);
-      const restart = `systemctl restart ${LIVE_UNITS.join(" ")}; sleep 2`;
+      const restart = `systemctl reset-failed ${LIVE_UNITS.join(" ")} || true; systemctl restart ${LIVE_UNITS.join(" ")}; sleep 2`;
       return { how: `${how}\n${restart}`, undo: `${undo}\n${restart}` };
     })(),
   },
