@@ -130,7 +130,6 @@ mount -o remount,noexec /tmp`,
       ...["agent/ann", "agent/bob", "gateway", "model/demo"].map((id) => `${id}/dns`),
       "agent/ann/metadata",
       "egress/metadata",
-      "root/firewall-rules",
       "root/release",
     ],
     how: `
@@ -167,6 +166,14 @@ cp -p /root/rules/firewall.nft ${CURRENT}/etc/firewall.nft
 systemctl reset-failed "bailiwick-*" 2>/dev/null || true
 systemctl restart bailiwick-firewall
 sleep 2`,
+  },
+  {
+    name: "the kernel has rules that the release does not have",
+    breaks: ["root/firewall-rules"],
+    how: `
+cp -p /opt/bailiwick/current/etc/firewall.nft /root/kept
+sed -i '0,/jump refuse/{/jump refuse/d}' ${CURRENT}/etc/firewall.nft`,
+    undo: putBack(`${CURRENT}/etc/firewall.nft`),
   },
   {
     name: "another table stands beside the kit's",
