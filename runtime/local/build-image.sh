@@ -44,10 +44,14 @@ echo localhost >"$tree/etc/hostname"
 echo '# The root file system is mounted by whoever boots it.' >"$tree/etc/fstab"
 # The resolver of the machine that built the image is nobody else's business; a symlink is systemd-resolved's own.
 [ -L "$tree/etc/resolv.conf" ] || : >"$tree/etc/resolv.conf"
-# A local machine has its user data in the image or on an attached disk; no metadata service is ever asked.
+# A local machine has its user data on its root disk; no metadata service is ever asked. Of cloud-init's modules those that
+# the baseline's user data needs: each of the others is seconds on an emulated machine.
 cat >"$tree/etc/cloud/cloud.cfg.d/90_bailiwick.cfg" <<'EOF'
 datasource_list: [NoCloud, None]
 manage_etc_hosts: localhost
+cloud_init_modules: [bootcmd, write_files, set_hostname, update_etc_hosts, users_groups, ssh]
+cloud_config_modules: [set_passwords, apt_configure, runcmd]
+cloud_final_modules: [write_files_deferred, scripts_user, final_message]
 EOF
 
 cp "$tree"/boot/vmlinuz-* "$work/image/vmlinuz"

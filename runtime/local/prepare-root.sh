@@ -30,8 +30,11 @@ trap 'umount "$mnt" 2>/dev/null; rm -f "$new"; rmdir "$mnt" 2>/dev/null || true'
 mask() {
   for unit in "$@"; do ln -sfn /dev/null "$mnt/etc/systemd/system/$unit"; done
 }
-# Names are asked of the one resolver below.
-mask systemd-resolved.service
+# Names are asked of the one resolver below. The proxy's own service is masked by first boot in any case, and would be
+# started until then; there are no logical volumes.
+mask systemd-resolved.service haproxy.service e2scrub_reap.service e2scrub_all.timer
+# What systemd makes anew once /usr has changed (caches of libraries, of hardware, of messages) is as its packages left it.
+touch "$mnt/etc/.updated" "$mnt/var/.updated"
 case $ENGINE in
 nspawn)
   # What a container must not run: its network and its devices are given to it from outside, and the kernel's audit

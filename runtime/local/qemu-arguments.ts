@@ -38,8 +38,8 @@ export function processorArguments(accelerator: Accelerator): string[] {
  */
 export function kernelArguments(accelerator: Accelerator): string {
   return [
-    "console=ttyS0 root=/dev/nvme0n1 rootfstype=ext4 rw net.ifnames=0",
-    "loglevel=5 systemd.show_status=auto",
+    "console=ttyS0,115200 root=/dev/nvme0n1 rootfstype=ext4 rw net.ifnames=0",
+    "loglevel=5 systemd.show_status=error",
     // a translated processor leaks nothing by speculation, and keeping its page tables apart is what costs most; its timer
     // may be too late for the kernel's check of it
     ...(accelerator === "tcg" ? ["mitigations=off no_timer_check"] : []),
