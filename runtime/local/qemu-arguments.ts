@@ -1,3 +1,4 @@
+import { VIRTUAL_GATEWAY } from "../spec/local-network.ts";
 import type { SlotNames } from "./slot.ts";
 
 /** Whether the operator's processor runs the guest itself, or every instruction of it is translated. */
@@ -9,7 +10,7 @@ export type Accelerator = "kvm" | "tcg";
  */
 export const VIRTUAL_NETWORK = {
   network: "10.77.1.0/29",
-  gateway: "10.77.1.1",
+  gateway: VIRTUAL_GATEWAY,
   /** Asks what the operator's /etc/resolv.conf names; the guest is told of pasta's resolver instead, as under nspawn. */
   builtInResolver: "10.77.1.2",
   interface: "eth0",

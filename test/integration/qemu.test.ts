@@ -1,10 +1,9 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkPrerequisites, checkQemu } from "../../runtime/local/prerequisites.ts";
-import { serveOnLoopback } from "../runtime/local/guest.ts";
+import { serveOnLoopback, tracesOf } from "../runtime/local/guest.ts";
 import { ok, Project } from "./support/project.ts";
-import { traces } from "./support/traces.ts";
 
 // One host as a virtual machine, from `cdktf deploy` to `cdktf destroy`, with what only a kernel of its own can show. Where
 // KVM boots no guest it is emulated and takes minutes, so the steps build on one machine.
@@ -39,9 +38,10 @@ const LONG = 900_000;
 
 describe.skipIf(lacking.length > 0)("a host as a virtual machine", () => {
   let project: Project;
-  let before: string[];
+  let slot: string;
   let service: { readonly port: number; readonly stop: () => void };
   const started = Date.now();
+  const saved = process.env.BAILIWICK_STATE;
 
   const timed = async <T>(what: string, work: Promise<T>): Promise<T> => {
     const start = Date.now();
@@ -55,15 +55,11 @@ describe.skipIf(lacking.length > 0)("a host as a virtual machine", () => {
   const bailiwick = (...args: string[]) => timed(args.slice(0, 2).join(" "), project.bailiwick(args));
   const asRoot = async (command: string) =>
     ok(await bailiwick("ssh", "vm", `sudo sh -c '${command.replaceAll("'", "'\\''")}'`)).stdout.trim();
-  const slotDirectory = () => {
-    const machines = join(project.dir, "state/local");
-    return join(machines, readdirSync(machines)[0] ?? "");
-  };
 
   beforeAll(async () => {
-    before = traces();
     service = await serveOnLoopback();
     project = new Project(APP);
+    process.env.BAILIWICK_STATE = project.env.BAILIWICK_STATE;
     await timed("image and components", project.build("vm"));
   });
 
@@ -71,6 +67,8 @@ describe.skipIf(lacking.length > 0)("a host as a virtual machine", () => {
     service?.stop();
     await project?.cdktf(["destroy", "vm", "--auto-approve"]);
     project?.remove();
+    if (saved === undefined) delete process.env.BAILIWICK_STATE;
+    else process.env.BAILIWICK_STATE = saved;
   });
 
   it("is brought up by cdktf deploy, and serves", { timeout: LONG }, async () => {
@@ -83,7 +81,9 @@ describe.skipIf(lacking.length > 0)("a host as a virtual machine", () => {
         .join("\n"),
     );
     ok(ran);
-    expect(JSON.parse(readFileSync(join(slotDirectory(), "machine.json"), "utf8"))).toMatchObject({ engine: "qemu" });
+    slot = readdirSync(join(project.dir, "state/local"))[0] ?? "";
+    expect(JSON.parse(project.read(`state/local/${slot}/machine.json`))).toMatchObject({ slot, engine: "qemu" });
+    expect(tracesOf(slot).filter((line) => line.includes("qemu-system"))).toHaveLength(1);
     const status = JSON.parse(ok(await bailiwick("status", "vm", "--json")).stdout);
     expect(status).toMatchObject({ host: "vm", upToDate: true, lock: null, failedUnits: [] });
     expect(status.units.map((unit: { name: string; ready: boolean }) => [unit.name, unit.ready])).toContainEqual([
@@ -160,12 +160,12 @@ describe.skipIf(lacking.length > 0)("a host as a virtual machine", () => {
     ok(await bailiwick("local", "stop", "vm"));
     const [row] = JSON.parse(ok(await bailiwick("local", "status", "vm", "--json")).stdout);
     expect(row).toMatchObject({ state: "stopped" });
-    expect(readdirSync(slotDirectory())).not.toContain("qemu.pid");
+    expect(tracesOf(slot)).toEqual([join(project.dir, "state/local", slot)]);
   });
 
   it("leaves nothing when it is destroyed", { timeout: LONG }, async () => {
     ok(await timed("destroy", project.cdktf(["destroy", "vm", "--auto-approve"])));
     expect(readdirSync(join(project.dir, "state/local"))).toEqual([]);
-    expect(traces().filter((line) => !before.includes(line))).toEqual([]);
+    expect(tracesOf(slot)).toEqual([]);
   });
 });
