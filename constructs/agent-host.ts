@@ -124,8 +124,9 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     const boot = firstBoot(this.name, OS, this.access);
     this.#baseline = boot.digest;
     const missing = new TerraformLocal(this, "missing", Lazy.stringValue({ produce: () => this.#missing() }));
+    const generation = Lazy.stringValue({ produce: () => canonicalJson(this.machine.generation) });
     const bootstrap = new Bootstrap(this, {
-      generation: { host: this.name, os: OS, baseline: boot.digest, machine: canonicalJson(this.machine.generation) },
+      generation: { host: this.name, os: OS, baseline: boot.digest, machine: generation },
       precondition: { condition: Op.lt(Fn.lengthOf(missing.asString), 1), errorMessage: missing.asString },
     });
     const file = specFile(this.name);
@@ -134,6 +135,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       specFile: file,
       bootstrap: bootstrap.resource,
       userData: bootstrap.fill(boot.userData),
+      realKeys: () => this.#realKeys(),
     });
     addRelease(this, {
       host: this.name,
@@ -238,8 +240,11 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   }
 
   #review(): MachineReview {
-    const realKeys = [...this.#models.values()].some(({ provider }) => provider.kind !== "demo");
-    return this.machine.review({ realKeys });
+    return this.machine.review({ realKeys: this.#realKeys() });
+  }
+
+  #realKeys(): boolean {
+    return [...this.#models.values()].some(({ provider }) => provider.kind !== "demo");
   }
 
   #problems(): string[] {

@@ -4,8 +4,8 @@ import { Access, AgentHost, LocalMachine, ModelProvider, Runtime, Secret, Settin
 
 /**
  * Host `local`, on this Linux machine: one OpenClaw agent and a workspace. Its model is the demo stand-in until
- * `ANTHROPIC_API_KEY` or `OPENAI_API_KEY` is set; then that provider's, which also needs
- * `BAILIWICK_LOCAL_ENGINE=nspawn`, in words. `BAILIWICK_MODEL` names another model id of the provider.
+ * `ANTHROPIC_API_KEY` or `OPENAI_API_KEY` is set; then that provider's, and the machine a
+ * virtual one unless `BAILIWICK_LOCAL_ENGINE=nspawn` says otherwise. `BAILIWICK_MODEL` names another model id of the provider.
  */
 export class LocalStack extends TerraformStack {
   constructor(scope: Construct, id: string) {

@@ -14,6 +14,8 @@ export interface HostOnMachine {
   readonly bootstrap: TerraformData;
   /** cloud-init user data, with the one-time host key as a sensitive token: never in an argument of a program. */
   readonly userData: string;
+  /** Whether the host has a key of a real model provider. Known when all is put on it: ask at the end of synth. */
+  readonly realKeys: () => boolean;
 }
 
 /** What the host is told of the machine that was made for it. */
@@ -36,9 +38,9 @@ export interface MachineReview {
 
 /** Where a host runs. A machine carries one host; `AgentHost` binds it. */
 export interface Machine extends IConstruct {
-  /** What the spec says of it. */
+  /** What the spec says of it; read at the end of synth. */
   readonly spec: HostSpec["machine"];
-  /** Everything of it whose change needs a new machine; compared as JSON. The data volume outlives all of that. */
+  /** Everything of it whose change needs a new machine; compared as JSON at the end of synth. The data volume outlives all of that. */
   readonly generation: Readonly<Record<string, string | number>>;
   /** Makes the machine's resources; called once. */
   bind(host: HostOnMachine): MadeMachine;

@@ -7,14 +7,14 @@ import { cleanEnvironment, run } from "./run-program.ts";
 import type { SlotNames } from "./slot.ts";
 
 /**
- * One port of 127.0.0.1 that leads to the guest's port 22: systemd's own socket proxy, whose listening socket is opened on
+ * One port of 127.0.0.1 that leads to `target`, a port of 127.0.0.1 in the guest's namespace: systemd's own socket proxy, whose listening socket is opened on
  * the operator's side before it enters the guest's network namespace. pasta could forward the port too, but the version of
  * Debian 12 spins for ever, and forwards nothing any more, once a client has gone while the guest still had data for it.
  */
-export function forwardArguments(names: SlotNames, port: number): string[] {
+export function forwardArguments(names: SlotNames, port: number, target = 22): string[] {
   return [
     ...["systemd-socket-activate", "-l", `127.0.0.1:${port}`],
-    ...["nsenter", `--net=${names.netns}`, "/usr/lib/systemd/systemd-socket-proxyd", "127.0.0.1:22"],
+    ...["nsenter", `--net=${names.netns}`, "/usr/lib/systemd/systemd-socket-proxyd", `127.0.0.1:${target}`],
   ];
 }
 
@@ -32,11 +32,11 @@ export async function forwards(names: SlotNames, port: number): Promise<boolean>
 }
 
 /** @returns whether it holds the port; if not, another program took it meanwhile and nothing runs */
-export async function startForward(names: SlotNames, port: number): Promise<boolean> {
+export async function startForward(names: SlotNames, port: number, target = 22): Promise<boolean> {
   await stopForward(names);
   // the shell becomes the forward, so that the pid and its start are the forward's own
   const script = 'echo "$$ $(cut -d" " -f22 /proc/$$/stat)" >"$0"; exec "$@"';
-  const argv = ["-c", script, names.forwardPid, ...forwardArguments(names, port)];
+  const argv = ["-c", script, names.forwardPid, ...forwardArguments(names, port, target)];
   if (runsUnderSystemd())
     // a unit of its own, or it would end with the login session or the service that started it
     await run("systemd-run", [

@@ -4,15 +4,18 @@ import { machinesDirectory } from "./directories.ts";
 import type { SlotNames } from "./slot.ts";
 
 /** `machine.json` in a slot's directory: written once the root disk is whole, so its absence means there is no machine. */
-const MachineRecord = z.strictObject({
+const every = {
   version: z.literal(1),
   slot: z.string(),
   instance: z.string(),
   host: z.string(),
-  engine: z.literal("nspawn"),
   image: z.string(),
   port: z.number().int().min(1).max(65535),
-});
+};
+const MachineRecord = z.discriminatedUnion("engine", [
+  z.strictObject({ ...every, engine: z.literal("nspawn") }),
+  z.strictObject({ ...every, engine: z.literal("qemu"), memoryMiB: z.number().int(), cpus: z.number().int() }),
+]);
 export type MachineRecord = z.infer<typeof MachineRecord>;
 
 /**

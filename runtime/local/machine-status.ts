@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { readRecord, slotsOnDisk } from "./machine-record.ts";
 import { machineCgroup, nspawnOf } from "./nspawn.ts";
 import { processesIn, startedAt } from "./processes.ts";
+import { qemuOf } from "./qemu.ts";
 import { checkedId, namesOf } from "./slot.ts";
 
 interface KnownMachine {
@@ -15,9 +16,12 @@ interface KnownMachine {
 
 export interface RunningMachine extends KnownMachine {
   readonly state: "running";
-  /** Of systemd-nspawn; absent when that was killed and the guest lives on without it: start the machine again. */
+  /** Of systemd-nspawn or QEMU; absent when nspawn was killed and the guest lives on without it: start the machine again. */
   readonly pid?: number;
-  /** Start of the oldest process that still runs, ISO 8601, UTC. A reboot is a new start. */
+  /**
+   * Start of the oldest process that still runs, ISO 8601, UTC. A reboot is a new start; but QEMU goes on when the guest
+   * reboots by itself.
+   */
   readonly since: string;
 }
 
@@ -38,8 +42,8 @@ export async function machineStatus(slot: string): Promise<MachineStatus> {
   if (record === undefined) return { state: "absent", slot, dataVolume: existsSync(names.dataDisk) };
   const { instance, host, port } = record;
   const known = { slot, instance, host, address: "127.0.0.1", port } as const;
-  const nspawn = nspawnOf(names);
-  if (nspawn !== undefined) return { state: "running", ...known, pid: nspawn.pid, since: startedAt(nspawn) };
+  const found = record.engine === "qemu" ? qemuOf(names) : nspawnOf(names);
+  if (found !== undefined) return { state: "running", ...known, pid: found.pid, since: startedAt(found) };
   const [oldest] = processesIn(machineCgroup(names)).sort((a, b) => a.startTicks - b.startTicks);
   if (oldest !== undefined) return { state: "running", ...known, since: startedAt(oldest) };
   return { state: "stopped", ...known };

@@ -1,13 +1,14 @@
 import { existsSync } from "node:fs";
 import { mkdir, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { z } from "zod";
 import { Name } from "../spec/names.ts";
+import { lastConsoleLines } from "./console.ts";
 import { machinesDirectory } from "./directories.ts";
+import { ENGINES, haltAny } from "./engines.ts";
 import { type MachineRecord, readRecord, slotsOnDisk, writeRecord } from "./machine-record.ts";
 import { type MachineStatus, machineStatus, type RunningMachine } from "./machine-status.ts";
-import { anythingRuns, askForReboot, halt, lastConsoleLines, launch, nspawnOf } from "./nspawn.ts";
+import { anythingRuns } from "./nspawn.ts";
 import { run } from "./run-program.ts";
 import { checkedId, namesOf, type SlotNames } from "./slot.ts";
 import { waitForSsh } from "./ssh-banner.ts";
@@ -16,14 +17,17 @@ import { GUEST_NETWORK, startUplink, stopUplink } from "./uplink.ts";
 export { listMachines, machineStatus, type RunningMachine } from "./machine-status.ts";
 
 const PREPARE_ROOT = join(import.meta.dirname, "prepare-root.sh");
-const DEFAULT_BOOT_SECONDS = 120;
-const DEFAULT_GRACE_SECONDS = 60;
+const DEFAULT_MEMORY_MIB = 2048;
+const DEFAULT_CPUS = 2;
 /** Nothing of the machine is worth waiting for, yet an orderly end is the cleanest. */
 const DESTROY_GRACE_SECONDS = 5;
 
 type Progress = (line: string) => void;
 
-/** How to come up. `progress` is told each step, default: nobody; `bootSeconds` is the longest wait, default: 120. */
+/**
+ * How to come up. `progress` is told each step, default: nobody; `bootSeconds` is the longest wait, default: 120 for
+ * nspawn, 300 for QEMU.
+ */
 export interface BootOptions {
   readonly progress?: Progress;
   readonly bootSeconds?: number;
@@ -41,10 +45,14 @@ export interface MachinePlan {
    * powerful on the operator's machine. Not there, or not enforced: AppArmor, auditd, kernel modules, a TPM, and the
    * size of the machine (memory, processors). On cgroup v1 `MemoryMax=`, `TasksMax=` and `CPUQuota=` of units inside do
    * nothing either. XFS project quotas need an operator's kernel that has them.
+   * QEMU: a virtual machine with a kernel of its own; by KVM where that boots a guest, else emulated and slow.
    */
-  readonly engine: "nspawn";
+  readonly engine: "nspawn" | "qemu";
   /** As {@link import("./image.ts").ensureImage} gives it. */
   readonly image: { readonly digest: string; readonly path: string };
+  /** Memory, MiB, at least 512, default: 2048; and processors, default: 2. nspawn heeds neither. */
+  readonly memoryMiB?: number;
+  readonly cpus?: number;
   /** Size of the root disk, GiB, sparse; at least 3. */
   readonly rootGiB: number;
   /** Size of the data volume, GiB, sparse. One that exists keeps its size and content. */
@@ -52,12 +60,15 @@ export interface MachinePlan {
   /** Given to cloud-init (NoCloud). Written into the root disk only. */
   readonly userData: string;
   readonly progress: Progress;
-  /** Longest wait for the SSH server, seconds. Default: 120. */
+  /** Longest wait for the SSH server, seconds. Default: 120 for nspawn, 300 for QEMU. */
   readonly bootSeconds?: number;
 }
 
 const Sizes = z.object({
   host: Name,
+  engine: z.enum(["nspawn", "qemu"]),
+  memoryMiB: z.number().int().min(512).max(1048576).optional(),
+  cpus: z.number().int().min(1).max(256).optional(),
   rootGiB: z.number().int().min(3).max(1024),
   dataGiB: z.number().int().min(1).max(65536),
   image: z.object({ path: z.string().startsWith("/") }),
@@ -82,16 +93,17 @@ export async function bootMachine(plan: MachinePlan): Promise<RunningMachine> {
   if (found.state !== "absent" && found.instance === plan.instance) return startMachine(plan.slot, plan);
 
   if (found.state !== "absent") plan.progress(`replacing machine ${names.name}; its data volume is kept`);
-  await haltAll(names, DEFAULT_GRACE_SECONDS);
+  await haltAll(names, await graceOf(names));
   await mkdir(machinesDirectory(), { recursive: true, mode: 0o700 });
   await mkdir(names.directory, { recursive: true, mode: 0o700 });
   await forgetRoot(names);
   try {
     await makeDisks(names, plan);
-    const { slot, instance, host, engine } = plan;
-    const port = await startUplink(names, slot);
-    await writeRecord(names, { version: 1, slot, instance, host, engine, image: plan.image.digest, port });
-    await launchAndWait(names, host, port, plan);
+    await ENGINES[plan.engine].prepare(names, plan.image.path);
+    const port = await startUplink(names, plan.slot, { target: ENGINES[plan.engine].sshPort });
+    const record = recordFor(plan, port);
+    await writeRecord(names, record);
+    await launchAndWait(names, record, plan);
   } catch (error) {
     await haltAll(names, 0);
     await forgetRoot(names); // half a first boot is no machine: the next try begins anew
@@ -109,17 +121,26 @@ async function refuseNamesake(slot: string, names: SlotNames): Promise<void> {
     );
 }
 
+function recordFor(plan: MachinePlan, port: number): MachineRecord {
+  const { slot, instance, host, engine, memoryMiB = DEFAULT_MEMORY_MIB, cpus = DEFAULT_CPUS } = plan;
+  const every = { version: 1, slot, instance, host, image: plan.image.digest, port } as const;
+  return engine === "qemu" ? { ...every, engine, memoryMiB, cpus } : { ...every, engine };
+}
+
 async function makeDisks(names: SlotNames, plan: MachinePlan): Promise<void> {
   plan.progress("making the root disk");
+  const { network } = ENGINES[plan.engine];
   const env = {
+    ENGINE: plan.engine,
     IMAGE: plan.image.path,
     ROOT: names.rootDisk,
     ROOT_GIB: String(plan.rootGiB),
     HOST_NAME: plan.host,
     INSTANCE: plan.instance,
-    ADDRESS: GUEST_NETWORK.address,
-    PREFIX: String(GUEST_NETWORK.prefix),
-    GATEWAY: GUEST_NETWORK.gateway,
+    INTERFACE: network.interface,
+    ADDRESS: network.address,
+    PREFIX: String(network.prefix),
+    GATEWAY: network.gateway,
     RESOLVER: GUEST_NETWORK.resolver,
   };
   const args = ["-m", "--propagation", "private", "bash", PREPARE_ROOT];
@@ -133,14 +154,14 @@ async function makeDisks(names: SlotNames, plan: MachinePlan): Promise<void> {
 
 async function launchAndWait(
   names: SlotNames,
-  host: string,
-  port: number,
-  { progress, bootSeconds = DEFAULT_BOOT_SECONDS }: BootOptions,
+  record: MachineRecord,
+  { progress = () => undefined, bootSeconds }: BootOptions,
 ): Promise<void> {
-  progress?.(`booting ${names.name}`);
-  const alive = await launch(names, host);
-  await awaitSsh(names, port, bootSeconds, alive);
-  progress?.(`ssh answers on 127.0.0.1:${port}`);
+  const engine = ENGINES[record.engine];
+  progress(`booting ${names.name}`);
+  const alive = await engine.launch(names, record, progress);
+  await awaitSsh(names, record.port, bootSeconds ?? engine.bootSeconds, alive);
+  progress(`ssh answers on 127.0.0.1:${record.port}`);
 }
 
 async function awaitSsh(names: SlotNames, port: number, seconds: number, alive: () => boolean): Promise<void> {
@@ -160,16 +181,17 @@ export async function startMachine(slot: string, options: BootOptions = {}): Pro
   requireRoot();
   const names = namesOf(slot);
   const record = await recordOf(slot, names);
-  const running = nspawnOf(names) !== undefined;
+  const engine = ENGINES[record.engine];
+  const running = engine.processOf(names) !== undefined;
   if (!running) await haltAll(names, 0); // what a killed nspawn left running
   try {
-    const port = await startUplink(names, slot, record.port);
+    const port = await startUplink(names, slot, { target: engine.sshPort, before: record.port });
     if (port !== record.port) {
       options.progress?.(`port ${record.port} is taken by another program; using ${port}`);
       await writeRecord(names, { ...record, port });
     }
-    if (!running) await launchAndWait(names, record.host, port, options);
-    else await awaitSsh(names, port, options.bootSeconds ?? DEFAULT_BOOT_SECONDS, () => anythingRuns(names));
+    if (!running) await launchAndWait(names, { ...record, port }, options);
+    else await awaitSsh(names, port, options.bootSeconds ?? engine.bootSeconds, () => lives(names));
   } catch (error) {
     if (!running) await haltAll(names, 0);
     throw error;
@@ -178,12 +200,13 @@ export async function startMachine(slot: string, options: BootOptions = {}): Pro
 }
 
 /**
- * Power the machine off in order; what is left after `graceSeconds` (default: 60) is killed. Its disks stay. A slot that
+ * Power the machine off in order; what is left after `graceSeconds` (default: 60 for nspawn, 120 for QEMU) is killed. Its disks stay. A slot that
  * does not run, or does not exist, is fine. Needs root.
  */
 export async function stopMachine(slot: string, options: { readonly graceSeconds?: number } = {}): Promise<void> {
   requireRoot();
-  await haltAll(namesOf(slot), options.graceSeconds ?? DEFAULT_GRACE_SECONDS);
+  const names = namesOf(slot);
+  await haltAll(names, options.graceSeconds ?? (await graceOf(names)));
 }
 
 /**
@@ -194,20 +217,12 @@ export async function rebootMachine(slot: string, options: BootOptions = {}): Pr
   requireRoot();
   const names = namesOf(slot);
   const record = await recordOf(slot, names);
-  const seconds = options.bootSeconds ?? DEFAULT_BOOT_SECONDS;
+  const engine = ENGINES[record.engine];
+  const seconds = options.bootSeconds ?? engine.bootSeconds;
   const deadline = Date.now() + seconds * 1000;
-  const before = askForReboot(names);
   options.progress?.(`rebooting ${names.name}`);
-  const rebooted = () => {
-    const now = nspawnOf(names);
-    return now !== undefined && (now.pid !== before.pid || now.startTicks !== before.startTicks);
-  };
-  while (!rebooted() && Date.now() < deadline) await sleep(50);
-  if (!rebooted())
-    throw new Error(
-      `${names.name} did not go down within ${seconds} s; its console said last:\n${await lastConsoleLines(names)}`,
-    );
-  await awaitSsh(names, record.port, (deadline - Date.now()) / 1000, () => anythingRuns(names));
+  const alive = await engine.reboot(names, record, seconds, options.progress ?? (() => undefined));
+  await awaitSsh(names, record.port, (deadline - Date.now()) / 1000, alive);
   return runningStatus(slot);
 }
 
@@ -220,7 +235,7 @@ export async function destroyMachine(slot: string, options: { readonly keepData?
   requireRoot();
   const names = namesOf(slot);
   const keepData = options.keepData ?? false;
-  await haltAll(names, keepData ? DEFAULT_GRACE_SECONDS : DESTROY_GRACE_SECONDS);
+  await haltAll(names, keepData ? await graceOf(names) : DESTROY_GRACE_SECONDS);
   if (!existsSync(names.directory)) return;
   await rm(names.record, { force: true });
   if (keepData && existsSync(names.dataDisk)) {
@@ -231,8 +246,18 @@ export async function destroyMachine(slot: string, options: { readonly keepData?
 }
 
 async function haltAll(names: SlotNames, graceSeconds: number): Promise<void> {
-  await halt(names, graceSeconds);
+  await haltAny(names, graceSeconds);
   await stopUplink(names);
+}
+
+/** How long the machine may take to power off in order, seconds; one that was never whole needs no time. */
+async function graceOf(names: SlotNames): Promise<number> {
+  const record = await readRecord(names).catch(() => undefined); // destroyed, too, when its record cannot be read
+  return ENGINES[record?.engine ?? "nspawn"].graceSeconds;
+}
+
+function lives(names: SlotNames): boolean {
+  return ENGINES.qemu.processOf(names) !== undefined || anythingRuns(names);
 }
 
 /** The record goes first: without it there is no machine, whatever else is in the directory. */

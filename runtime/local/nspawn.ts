@@ -90,14 +90,6 @@ export function unitArguments(names: SlotNames, env: Readonly<Record<string, str
   ];
 }
 
-/** What the machine's console said last, without terminal codes; empty if it said nothing. */
-export async function lastConsoleLines(names: SlotNames, count = 15): Promise<string> {
-  const text = await readFile(names.console, "utf8").catch(() => "");
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: terminal codes begin with the escape character
-  const plain = text.replace(/\u001b\[[0-9;?]*[A-Za-z]|\u001b[()][A-Z0-9]|\r/g, "");
-  return plain.trim().split("\n").slice(-count).join("\n");
-}
-
 /**
  * Ask the guest to reboot.
  * @returns the nspawn that ends with this

@@ -3,13 +3,14 @@
 # The user data comes on stdin and is written nowhere but into the new root disk.
 #
 #   IMAGE     the image's root.img; ROOT the disk to make; ROOT_GIB its size
+#   ENGINE    nspawn or qemu
 #   HOST_NAME, INSTANCE   for cloud-init's meta-data
-#   ADDRESS, PREFIX, GATEWAY, RESOLVER   of the interface host0
+#   INTERFACE, ADDRESS, PREFIX, GATEWAY, RESOLVER   of its network
 #
 # Run in a mount namespace of its own: the mount goes with the last process of it.
 set -eu
 : "${IMAGE:?}" "${ROOT:?}" "${ROOT_GIB:?}" "${HOST_NAME:?}" "${INSTANCE:?}"
-: "${ADDRESS:?}" "${PREFIX:?}" "${GATEWAY:?}" "${RESOLVER:?}"
+: "${ENGINE:?}" "${INTERFACE:?}" "${ADDRESS:?}" "${PREFIX:?}" "${GATEWAY:?}" "${RESOLVER:?}"
 umask 077
 
 new=$ROOT.new
@@ -26,13 +27,34 @@ mkdir -p "$mnt"
 mount -o loop,noatime "$new" "$mnt"
 trap 'umount "$mnt" 2>/dev/null; rm -f "$new"; rmdir "$mnt" 2>/dev/null || true' EXIT
 
-# What a container must not run: its network and its devices are given to it from outside, and the kernel's audit
-# belongs to the operator's machine.
-for unit in systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-udev-trigger.service \
-  systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-online.service systemd-resolved.service \
-  auditd.service audit-rules.service; do
-  ln -sfn /dev/null "$mnt/etc/systemd/system/$unit"
-done
+mask() {
+  for unit in "$@"; do ln -sfn /dev/null "$mnt/etc/systemd/system/$unit"; done
+}
+# Names are asked of the one resolver below. The proxy's own service is masked by first boot in any case, and would be
+# started until then; there are no logical volumes.
+mask systemd-resolved.service haproxy.service e2scrub_reap.service e2scrub_all.timer
+# What systemd makes anew once /usr has changed (caches of libraries, of hardware, of messages) is as its packages left it.
+touch "$mnt/etc/.updated" "$mnt/var/.updated"
+case $ENGINE in
+nspawn)
+  # What a container must not run: its network and its devices are given to it from outside, and the kernel's audit
+  # belongs to the operator's machine.
+  mask systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-udev-trigger.service \
+    systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-online.service \
+    auditd.service audit-rules.service
+  ;;
+qemu)
+  # The data volume has the name that it has on every machine.
+  cat >"$mnt/etc/udev/rules.d/61-bailiwick.rules" <<'EOF'
+SUBSYSTEM=="block", ENV{DEVTYPE}=="disk", ATTR{serial}=="bailiwick-data", SYMLINK+="disk/by-id/bailiwick-data"
+EOF
+  chmod 0644 "$mnt/etc/udev/rules.d/61-bailiwick.rules"
+  ;;
+*)
+  echo "ENGINE: received $ENGINE; it is nspawn or qemu" >&2
+  exit 1
+  ;;
+esac
 
 rm -f "$mnt/etc/resolv.conf"
 echo "nameserver $RESOLVER" >"$mnt/etc/resolv.conf"
@@ -48,7 +70,7 @@ EOF
 cat >"$seed/network-config" <<EOF
 version: 2
 ethernets:
-  host0:
+  $INTERFACE:
     addresses: [$ADDRESS/$PREFIX]
     routes: [{to: default, via: $GATEWAY}]
     nameservers: {addresses: [$RESOLVER]}

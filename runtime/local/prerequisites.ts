@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync, readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { delimiter, dirname, join } from "node:path";
 import { cacheDirectory, stateDirectory } from "./directories.ts";
+import { QEMU } from "./qemu.ts";
 import { cleanEnvironment, run } from "./run-program.ts";
 
 /** One thing that a machine must have to run local machines. */
@@ -56,6 +57,11 @@ export async function checkPrerequisites(searchPath = cleanEnvironment().PATH ??
     await xfsCheck(),
     await diskCheck(),
   ];
+}
+
+/** What a local machine needs besides when it is a virtual one. Whether KVM runs a guest is tried when one is booted. */
+export function checkQemu(searchPath = cleanEnvironment().PATH ?? ""): Prerequisite[] {
+  return [programCheck(QEMU, "qemu-system-x86", searchPath)];
 }
 
 function present(id: string, found: string): Prerequisite {

@@ -28,6 +28,12 @@ export interface SlotNames {
   readonly dataDisk: string;
   readonly record: string;
   readonly console: string;
+  /** The virtual machine's kernel. */
+  readonly kernel: string;
+  /** Holds pid and start of QEMU. */
+  readonly qemuPid: string;
+  /** Socket of QEMU's monitor. */
+  readonly monitor: string;
   readonly nspawnPid: string;
   /** Holds the path of nspawn's lock file. */
   readonly nspawnLock: string;
@@ -51,6 +57,9 @@ export function namesOf(slot: string): SlotNames {
     dataDisk: join(directory, "data.img"),
     record: join(directory, "machine.json"),
     console: join(directory, "console.log"),
+    kernel: join(directory, "vmlinuz"),
+    qemuPid: join(directory, "qemu.pid"),
+    monitor: join(directory, "monitor"),
     nspawnPid: join(directory, "nspawn.pid"),
     nspawnLock: join(directory, "nspawn.lock"),
     forwardPid: join(directory, "forward.pid"),

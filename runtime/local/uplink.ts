@@ -48,12 +48,23 @@ function isPastaOf(names: SlotNames, pid: number): boolean {
   return pid > 0 && processOf(pid) !== undefined && argumentsOf(pid).includes(names.netns);
 }
 
+export interface UplinkOptions {
+  /** The port of the operator's 127.0.0.1 that it had before. */
+  readonly before?: number;
+  /** Port of the namespace's 127.0.0.1 that is the guest's SSH server. Default: 22. */
+  readonly target?: number;
+}
+
 /**
  * Make the machine's network namespace and its way out, or find them as they are.
- * @returns the port of 127.0.0.1 that leads to the guest's port 22: the one it had before if that is free
+ * @returns the port of the operator's 127.0.0.1 that leads there: the one it had before if that is free
  * @throws if no port could be had, or pasta fails (its log is in the machine's directory)
  */
-export async function startUplink(names: SlotNames, slot: string, before?: number): Promise<number> {
+export async function startUplink(
+  names: SlotNames,
+  slot: string,
+  { before, target }: UplinkOptions = {},
+): Promise<number> {
   if (!existsSync(names.netns)) {
     await run("ip", ["netns", "add", names.name]);
     await run("ip", ["-n", names.name, "link", "set", "lo", "up"]);
@@ -64,7 +75,7 @@ export async function startUplink(names: SlotNames, slot: string, before?: numbe
   let tried = 0;
   for (const port of portCandidates(slot, before)) {
     if (!(await isFree(port)) && !(port === before && (await becomesFree(port)))) continue;
-    if (await startForward(names, port)) return port;
+    if (await startForward(names, port, target)) return port;
     if (++tried === 10) break; // each time another program took the port between the look and the start
   }
   throw new Error(`no port of 127.0.0.1 could be forwarded to ${names.name}; tried ${tried} that were free`);

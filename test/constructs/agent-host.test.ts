@@ -23,7 +23,7 @@ describe("a host", () => {
     expect(host.toSpec()).toMatchObject({
       name: "ops",
       os: "debian-13",
-      machine: { kind: "local", engine: "nspawn", memoryMiB: 2048, cpus: 2, rootGiB: 10, dataGiB: 10 },
+      machine: { kind: "local", engine: "qemu", memoryMiB: 2048, cpus: 2, rootGiB: 10, dataGiB: 10 },
       secrets: { "anthropic-api-key": { source: { kind: "env", variable: "ANTHROPIC_API_KEY" } } },
       models: {
         claude: { provider: "anthropic", url: "https://api.anthropic.com", apiKey: "anthropic-api-key", uid: null },

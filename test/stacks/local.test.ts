@@ -45,18 +45,19 @@ describe("the local stack", () => {
     ["ANTHROPIC_API_KEY", "claude", "claude-sonnet-4-6", "anthropic-api-key"],
     ["OPENAI_API_KEY", "openai", "gpt-5.6", "openai-api-key"],
   ])(
-    "takes the real provider when %s is set, asks for the engine, and writes no key",
+    "takes the real provider when %s is set, puts it into a virtual machine, and writes no key",
     (variable, name, model, secret) => {
       vi.stubEnv(variable, "sk-canary-of-this-test");
       const { spec, terraform } = synthesise();
       expect(spec.grants.invoke).toEqual([{ agent: "main", model: name, models: [model] }]);
       expect(spec.secrets).toEqual({ [secret]: { source: { kind: "env", variable } } });
-      expect(missing(terraform)).toContain("BAILIWICK_LOCAL_ENGINE is not set");
+      expect(missing(terraform)).toBe("");
       expect(JSON.stringify(spec) + terraform).not.toContain("sk-canary-of-this-test");
+      expect(spec.machine.engine).toBe("qemu");
       vi.stubEnv("BAILIWICK_LOCAL_ENGINE", "nspawn");
-      expect(missing(synthesise().terraform)).toBe("");
-      vi.stubEnv("BAILIWICK_LOCAL_ENGINE", "qemu");
-      expect(missing(synthesise().terraform)).toContain('BAILIWICK_LOCAL_ENGINE holds "qemu"');
+      expect(synthesise().spec.machine.engine).toBe("nspawn");
+      vi.stubEnv("BAILIWICK_LOCAL_ENGINE", "docker");
+      expect(missing(synthesise().terraform)).toContain('BAILIWICK_LOCAL_ENGINE holds "docker"');
     },
   );
 

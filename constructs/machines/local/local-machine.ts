@@ -2,17 +2,18 @@ import { Construct } from "constructs";
 import { z } from "zod";
 import { bailiwickCommand } from "../../command-line.ts";
 import { KIT_VERSION } from "../../kit.ts";
-import { checked, knownKeys, Refusal, refuse } from "../../refuse.ts";
+import { checked, knownKeys, refuse } from "../../refuse.ts";
 import { Setting } from "../../setting.ts";
 import { TerraformData } from "../../terraform-data.ts";
 import type { HostOnMachine, Machine, MachineReview, MadeMachine } from "../machine.ts";
 
 export interface LocalMachineProps {
   /**
-   * `nspawn`: a container on the operator's own kernel. It is not VM-grade: root in it is powerful on the operator's
-   * machine, so real model providers need the word here. (`qemu`, a virtual machine, is not in this version.) A `Setting`
-   * takes the word from the environment.
-   * @default nspawn, as long as every model is a demo; with a real provider, synth refuses and asks for the word
+   * `qemu`: a virtual machine; without a KVM that works it is emulated, and about ten times slower. `nspawn`: a container
+   * on the operator's own kernel, there in seconds. It is not VM-grade: root in it is powerful on the operator's machine,
+   * so keys of real model providers go there only by this word. A `Setting` takes the word from the environment.
+   * @default nspawn, as long as every model is a demo; qemu with a real provider. Adding the first one thus builds the
+   * machine anew; the data volume stays
    */
   readonly engine?: "nspawn" | "qemu" | Setting;
   /**
@@ -57,12 +58,13 @@ const SIZES = {
  * longer read, and the machine would go on running.
  */
 export class LocalMachine extends Construct implements Machine {
-  readonly spec: Machine["spec"];
-  readonly generation: Machine["generation"];
-  readonly #engine: "nspawn" | Setting | undefined;
+  readonly #sizes: Pick<Machine["spec"], "memoryMiB" | "cpus" | "rootGiB" | "dataGiB">;
+  readonly #rebuild: number;
+  readonly #engine: Engine | Setting | undefined;
   readonly #path: string;
+  #realKeys: () => boolean = () => false;
 
-  /** @throws Refusal for an unknown key, a size out of range, a token, or `qemu` */
+  /** @throws Refusal for an unknown key, a size out of range, or a token */
   constructor(scope: Construct, id: string, props: LocalMachineProps = {}) {
     super(scope, id);
     this.#path = `LocalMachine "${id}"`;
@@ -70,17 +72,30 @@ export class LocalMachine extends Construct implements Machine {
     const size = (key: keyof typeof SIZES): number =>
       checked(`${this.#path}: ${key}`, SIZES[key].schema, props[key] ?? SIZES[key].standard);
     this.#engine = engineOf(this.#path, props.engine);
-    const sizes = {
+    this.#sizes = {
       memoryMiB: size("memoryMiB"),
       cpus: size("cpus"),
       rootGiB: size("rootGiB"),
       dataGiB: size("dataGiB"),
     };
-    this.spec = { kind: "local", engine: "nspawn", ...sizes };
-    this.generation = { kind: "local", engine: "nspawn", ...sizes, rebuild: size("rebuild") };
+    this.#rebuild = size("rebuild");
   }
 
-  bind({ name, specFile, bootstrap, userData }: HostOnMachine): MadeMachine {
+  get spec(): Machine["spec"] {
+    return { kind: "local", engine: this.#chosen(), ...this.#sizes };
+  }
+
+  get generation(): Machine["generation"] {
+    return { ...this.spec, rebuild: this.#rebuild };
+  }
+
+  #chosen(): Engine {
+    const said = this.#engine instanceof Setting ? this.#engine.value : this.#engine;
+    return ENGINES.find((engine) => engine === said) ?? (this.#realKeys() ? "qemu" : "nspawn");
+  }
+
+  bind({ name, specFile, bootstrap, userData, realKeys }: HostOnMachine): MadeMachine {
+    this.#realKeys = realKeys;
     // A failed create taints its resource, and a tainted one's destroy step does not run: what boot has started is
     // destroyed by the slot, which never fails to be made. Destroy steps may name nothing but themselves.
     const slot = new TerraformData(this, "slot", {
@@ -117,29 +132,23 @@ export class LocalMachine extends Construct implements Machine {
     return { instance: boot.id, made: boot, binding: { kind: "local", slot: slot.id, instance: boot.id } };
   }
 
-  review({ realKeys }: { readonly realKeys: boolean }): MachineReview {
-    const word = `set engine: "nspawn" in words, knowing that it is not VM-grade: root in it is powerful on this machine's kernel`;
+  review(): MachineReview {
     const none = { refused: [], missing: [] };
-    if (this.#engine === "nspawn") return none;
-    if (this.#engine === undefined)
-      return realKeys
-        ? { ...none, refused: [`${this.#path}: engine: received nothing, with a real model provider; ${word}`] }
-        : none;
+    if (!(this.#engine instanceof Setting)) return none;
     const { variable, value } = this.#engine;
-    if (value === "nspawn" || (value === undefined && !realKeys)) return none;
-    const received = value === undefined ? "is not set, with a real model provider" : `holds "${value}"`;
-    const advice = `set ${variable}=nspawn, knowing that it is not VM-grade: root in it is powerful on this machine's kernel`;
-    return { ...none, missing: [`${variable} ${received}; the engine qemu is not in this version: ${advice}`] };
+    if (value === undefined || ENGINES.some((engine) => engine === value)) return none;
+    return { ...none, missing: [`${variable} holds "${value}"; set it to ${ENGINES.join(" or ")}`] };
   }
 }
 
+const ENGINES = ["nspawn", "qemu"] as const;
+type Engine = (typeof ENGINES)[number];
+
 const SELF_ID = `\${self.id}`;
 
-function engineOf(path: string, engine: unknown): "nspawn" | Setting | undefined {
-  if (engine === undefined || engine === "nspawn" || engine instanceof Setting) return engine;
-  if (engine === "qemu")
-    throw new Refusal(
-      `${path}: engine: received "qemu", which is not in this version; set "nspawn" in words, knowing that it is not VM-grade`,
-    );
-  return refuse(`${path}: engine`, engine, 'set "nspawn", or a Setting');
+function engineOf(path: string, engine: unknown): Engine | Setting | undefined {
+  if (engine === undefined || engine instanceof Setting) return engine;
+  return (
+    ENGINES.find((one) => one === engine) ?? refuse(`${path}: engine`, engine, 'set "nspawn", "qemu" or a Setting')
+  );
 }

@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { checkPrerequisites } from "../../local/prerequisites.ts";
+import { checkPrerequisites, checkQemu } from "../../local/prerequisites.ts";
 import type { Command } from "../command.ts";
 import { EXIT } from "../errors.ts";
 import { table } from "../output.ts";
@@ -9,6 +9,8 @@ interface Check {
   ok: boolean;
   found: string;
   fix: string | null;
+  /** Needed by some hosts only. */
+  optional?: true;
 }
 
 export const doctor: Command = {
@@ -17,11 +19,13 @@ export const doctor: Command = {
   words: [0, 0],
   async run(_call, output) {
     const checks: Check[] = [node(), await terraform(), await openssh(), ...(await localMachine())];
-    const missing = checks.filter((check) => !check.ok);
+    const absent = checks.filter((check) => !check.ok);
+    const missing = absent.filter((check) => check.optional !== true);
     output.document({ ok: missing.length === 0, checks });
-    for (const line of table(checks.map((check) => [check.ok ? "  ok     " : "  missing", check.id, check.found])))
-      output.say(line);
-    for (const check of missing) output.say(`\n${check.id}: ${check.fix}`);
+    const word = ({ ok, optional }: Check) => (ok ? "  ok     " : optional ? "  optional" : "  missing");
+    for (const line of table(checks.map((check) => [word(check), check.id, check.found]))) output.say(line);
+    for (const check of absent)
+      output.say(`\n${check.id}: ${check.fix}${check.optional ? ", for virtual machines" : ""}`);
     if (missing.length === 0) output.say("this computer has all it needs");
     return missing.length === 0 ? EXIT.held : EXIT.failed;
   },
@@ -66,7 +70,7 @@ async function localMachine(): Promise<Check[]> {
         fix: "the local machine needs Linux; other machines can be deployed from here",
       },
     ];
-  return (await checkPrerequisites()).map(({ id, ok, found, fix }) => ({ id, ok, found, fix: fix ?? null }));
+  return [...(await checkPrerequisites()), ...checkQemu().map((check) => ({ ...check, optional: true as const }))];
 }
 
 function firstLine(program: string, args: string[]): Promise<string | undefined> {

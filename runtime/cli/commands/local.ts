@@ -39,20 +39,18 @@ const verbs: Record<string, Verb> = {
         "local boot needs --spec, --slot, --instance and the environment variable BAILIWICK_USER_DATA, as Terraform sets them",
       );
     const spec = parseHostSpec(JSON.parse(readFileSync(specPath, "utf8")));
-    if (spec.machine.engine === "qemu")
-      throw new UsageError(
-        'machine.engine: received "qemu", which this version does not have yet; set engine: "nspawn"',
-      );
     const before = await machineStatus(slot);
     if (before.state !== "absent" && before.instance !== instance) await requireSecretsAtHand(spec, projectRoot());
-    const { rootGiB, dataGiB } = spec.machine;
+    const { engine, memoryMiB, cpus, rootGiB, dataGiB } = spec.machine;
     const image = await ensureImage({ os: spec.os, packages: BASELINE_PACKAGES, progress: output.progress });
     const machine = await bootMachine({
       slot,
       instance,
       host: spec.name,
-      engine: spec.machine.engine,
+      engine,
       image,
+      memoryMiB,
+      cpus,
       rootGiB,
       dataGiB,
       userData,

@@ -1,5 +1,6 @@
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
+import { VIRTUAL_GATEWAY } from "../../spec/local-network.ts";
 import { egressPort, GATEWAY_PORT } from "../../spec/names.ts";
 import { IPV4_MAPPED, METADATA_IPV4, METADATA_IPV6, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, ofFamily } from "./addresses.ts";
 import type { Principal } from "./principals.ts";
@@ -18,6 +19,8 @@ export function renderFirewall(spec: HostSpec, principals: readonly Principal[],
     if (typeof network === "string") return network;
     throw new Error(`access.from[${i}]: received ${JSON.stringify(network)}; resolve the spec's bindings first`);
   });
+  // the operator's forward; into a container it comes by loopback, which no rule holds
+  if (spec.machine.kind === "local" && spec.machine.engine === "qemu") from.push(`${VIRTUAL_GATEWAY}/32`);
   return render(template, {
     admins4: ofFamily(4, from),
     admins6: ofFamily(6, from),

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 
 /**
- * What a local machine could leave on the operator's computer: network namespaces, loop devices, mounts, cgroups, nspawn,
+ * What a local machine could leave on the operator's computer: network namespaces, loop devices, mounts, cgroups, nspawn, QEMU,
  * forwarding and pasta processes. Compare before and after.
  */
 export function traces(): string[] {
@@ -14,7 +14,7 @@ export function traces(): string[] {
     ),
     ...lines("findmnt", "--list", "--noheadings", "--output", "TARGET").map((line) => `mount ${line}`),
     ...lines("ps", "-eo", "comm=,args=")
-      .filter((line) => /^(systemd-nspawn|systemd-socket|pasta)/.test(line) && !line.endsWith("<defunct>"))
+      .filter((line) => /^(systemd-nspawn|systemd-socket|pasta|qemu-system)/.test(line) && !line.endsWith("<defunct>"))
       .map((line) => `process ${line}`),
     ...lines("sh", "-c", "find /sys/fs/cgroup -maxdepth 3 -type d -name 'bw-*' 2>/dev/null; true").map(
       (line) => `cgroup ${line}`,

@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { digestOfImage, ensureImage, imageDigest } from "../../../runtime/local/image.ts";
@@ -40,7 +40,8 @@ const STAND_IN = `#!/bin/bash
 tree=\${@: -1}
 echo "$$" >>"$BUILDS"
 [ ! -e "$BUILDS.fail" ] || { echo "E: no such package" >&2; exit 100; }
-mkdir -p "$tree"/etc/{apt,ssh,cloud/cloud.cfg.d} "$tree"/var/lib/{dpkg,dbus}
+mkdir -p "$tree"/etc/{apt,ssh,cloud/cloud.cfg.d} "$tree"/var/lib/{dpkg,dbus} "$tree/boot"
+echo "a kernel" >"$tree/boot/vmlinuz-6.12-cloud"
 echo "deb URL trixie-security main" >"$tree/etc/apt/sources.list"
 [ ! -e "$BUILDS.stale" ] || echo "deb URL trixie main" >"$tree/etc/apt/sources.list"
 : >"$tree/var/lib/dpkg/status"
@@ -91,6 +92,11 @@ describe.skipIf(lacking.length > 0)("image build", () => {
     expect(inImage(path, "/etc/machine-id")).toBe("");
     expect(inImage(path, "/etc/resolv.conf")).toBe("");
     expect(inImage(path, "/etc/cloud/cloud.cfg.d/90_bailiwick.cfg")).toContain("NoCloud");
+  });
+
+  it("has its kernel beside it, for a machine that boots one", async () => {
+    const { path } = await ensureImage(inputs);
+    expect(readFileSync(join(dirname(path), "vmlinuz"), "utf8")).toBe("a kernel\n");
   });
 
   it("leaves nothing when it fails, and says why", async () => {

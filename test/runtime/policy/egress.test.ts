@@ -55,6 +55,15 @@ describe("the firewall", () => {
     expect(text.match(/th dport 53/g)).toHaveLength(2);
   });
 
+  it("admits the operator's forward, which a virtual local machine sees as its gateway", () => {
+    const virtual = firewall((spec) => {
+      spec.machine.engine = "qemu";
+    });
+    expect(virtual).toMatch(/elements = \{[^}]*\b203\.0\.113\.7\/32[^}]*\}/);
+    expect(virtual).toMatch(/elements = \{[^}]*\b10\.77\.1\.1\/32[^}]*\}/);
+    expect(firewall()).not.toContain("10.77.1.1");
+  });
+
   it("admits sshd from the spec's networks, each family in its own set", () => {
     expect(firewall()).toContain("elements = { 203.0.113.0/24, 203.0.113.7/32 }");
     expect(firewall()).toContain("elements = { 2001:db8:7::/48 }");
