@@ -101,7 +101,15 @@ async function bundledNode() {
 
 async function missingPackages() {
   const { stdout } = await capture("node", ["bin/bailiwick.mjs", "doctor", "--json"]);
-  const packages = new Set(["openssh-server", "haproxy", "dnsmasq-base", "cloud-init", "openssl", "python3-yaml"]);
+  const packages = new Set([
+    "openssh-server",
+    "haproxy",
+    "dnsmasq-base",
+    "cloud-init",
+    "openssl",
+    "python3-yaml",
+    "sudo",
+  ]);
   const { stdout: selections } = await capture("dpkg", ["--get-selections"]);
   for (const line of selections.split("\n")) {
     const [name, state] = line.split(/\s+/);

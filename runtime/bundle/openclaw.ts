@@ -61,7 +61,7 @@ async function postinstall(node: string, folder: string, temporary: string): Pro
 }
 
 async function lockOf(version: string): Promise<LockedPackages> {
-  const known = await readdir(fileURLToPath(new URL("openclaw", import.meta.url)));
+  const known = (await readdir(fileURLToPath(new URL("openclaw", import.meta.url)))).sort();
   if (!known.includes(version))
     throw new Error(
       `received OpenClaw version "${version}", for which this kit has no lock file; use ${known.join(" or ")}`,

@@ -40,7 +40,7 @@ describe("requested components", () => {
 
   it("of an OpenClaw without a lock file are refused, naming what there is", async () => {
     await expect(openclawComponent({ version: "2026.1.1" })).rejects.toThrow(
-      'received OpenClaw version "2026.1.1", for which this kit has no lock file; use 2026.9.6',
+      'received OpenClaw version "2026.1.1", for which this kit has no lock file; use 2026.9.5 or 2026.9.6',
     );
     await expect(componentInputs([{ kind: "openclaw", version: "../node" }])).rejects.toThrow("no lock file");
   });
