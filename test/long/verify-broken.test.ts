@@ -1,9 +1,9 @@
 import { resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Report } from "../../runtime/verify/verify.ts";
-import { BREAKABLE_APP, BREAKAGES, NOT_BROKEN_HERE } from "./support/breakages.ts";
-import { Internet, PUBLIC } from "./support/internet.ts";
-import { ok, Project } from "./support/project.ts";
+import { BREAKABLE_APP, BREAKAGES, NOT_BROKEN_HERE } from "../integration/support/breakages.ts";
+import { Internet, PUBLIC } from "../integration/support/internet.ts";
+import { ok, Project } from "../integration/support/project.ts";
 
 // One real host, broken in one way after the other: each probe must be seen to fail, and to hold again afterwards.
 
