@@ -97,6 +97,8 @@ export class BatchingHost implements ProbedHost {
         this.#asked = [];
         this.#serve = new Set();
         this.#under = null;
+        // what is logged after this is for whoever asks again
+        this.#egressLog = null;
         this.#send(asked, serve).then(resolve, reject);
       });
     });

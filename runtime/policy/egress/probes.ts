@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { egressPort } from "../../spec/names.ts";
 import { broken, held, mustBeRefused, mustNotLeave, refusedAtOnce, together, unprovable, words } from "../judgement.ts";
 import type { Attempt, Judgement, Outcome, Probe, ProbedHost, Subject } from "../probe.ts";
@@ -215,6 +216,18 @@ export function egressVerdict(log: readonly string[], principal: string, name: s
   return mine.filter((found) => found?.[1] === principal && found[2] === name).at(-1)?.[3] ?? null;
 }
 
+/**
+ * What the proxy logged of an attempt. It logs a connection when it has ended, and it gives up on a name that no resolver
+ * answers for later than its client does, so a connection it took is looked for again for a while.
+ */
+async function verdictOn(host: ProbedHost, principal: Principal, name: string, outcome: Outcome) {
+  for (let patience = 5; ; patience--) {
+    const verdict = egressVerdict(await host.egressLog(), principal.id, name);
+    if (verdict !== null || outcome.errno !== "HANDSHAKE" || patience === 0) return verdict;
+    await sleep(1500);
+  }
+}
+
 function ungrantedNames(principal: Principal, others: readonly Principal[]): Probe<NamedAttempt[]> {
   const elsewhere = others.flatMap(({ names }) => names).filter((name) => !principal.names.includes(name));
   // a name that is nobody's (RFC 2606), new each time, so that its line in the log is this run's
@@ -228,12 +241,12 @@ function ungrantedNames(principal: Principal, others: readonly Principal[]): Pro
       const outcomes = await Promise.all(
         names.map((name) => host.as(principal.id, { do: "tls", host: PUBLIC_IPV4, port: 443, name })),
       );
-      const log = await host.egressLog();
-      return outcomes.map((outcome, i) => ({
-        name: names[i] ?? "",
-        outcome,
-        verdict: egressVerdict(log, principal.id, names[i] ?? ""),
-      }));
+      return Promise.all(
+        outcomes.map(async (outcome, i) => {
+          const name = names[i] ?? "";
+          return { name, outcome, verdict: await verdictOn(host, principal, name, outcome) };
+        }),
+      );
     },
     judge: (facts) =>
       together(facts.map((fact) => judgeTurnedAway(fact.name === made ? "a made-up name" : fact.name, fact))),
@@ -247,7 +260,7 @@ function noName(principal: Principal): Probe<NamedAttempt> {
     expected: "the egress proxy turns it away: unlisted",
     read: async (host) => {
       const outcome = await host.as(principal.id, { do: "tls", host: PUBLIC_IPV4, port: 443, name: null });
-      return { name: "-", outcome, verdict: egressVerdict(await host.egressLog(), principal.id, "-") };
+      return { name: "-", outcome, verdict: await verdictOn(host, principal, "-", outcome) };
     },
     judge: (fact) => judgeTurnedAway("no name", fact),
   };
@@ -283,13 +296,12 @@ function grantedName(principal: Principal, name: string): Probe<GrantedName> {
         host.root({ do: "resolve", name }),
       ]);
       const addresses = Array.isArray(resolved.value) ? resolved.value.map(String) : [];
-      const [log, byRoot] = await Promise.all([
-        host.egressLog(),
+      const [verdict, byRoot] = await Promise.all([
+        verdictOn(host, principal, name, outcome),
         outcome.ok || addresses[0] === undefined
           ? outcome
           : host.root({ do: "tls", host: addresses[0], port: 443, name }),
       ]);
-      const verdict = egressVerdict(log, principal.id, name);
       return { name, outcome: known.ok ? outcome : known, verdict, resolved, byRoot };
     },
     judge: ({ outcome, verdict, resolved, byRoot }) => {

@@ -114,9 +114,12 @@ except urllib.error.HTTPError as error: print(error.code)' ${key}`,
   it("a power cut in the midst of a rebuild costs the new machine and nothing else: another rebuild makes it good", async () => {
     const old = await bed.init();
     const rebuilding = bed.project.bailiwick(["rebuild", "bed"], { BED_SECRET: "another-one" });
-    // the new machine runs, and its first boot is under way
-    await expect.poll(() => bed.init().catch(() => old), { timeout: 60_000, interval: 20 }).not.toBe(old);
-    await bed.until((root) => existsSync(join(root, "usr/lib/bailiwick/firewall")), "the first steps of first boot");
+    // the new machine runs and its first boot is under way: its firewall is there, and nobody has claimed it
+    const firstBoot = async () => {
+      const root = `/proc/${await bed.init().catch(() => old)}/root`;
+      return existsSync(join(root, "usr/lib/bailiwick/firewall")) && !existsSync(join(root, "etc/bailiwick/claimed"));
+    };
+    await expect.poll(firstBoot, { timeout: 60_000, interval: 20 }).toBe(true);
     // half a first boot may not even come up again
     await bed.powerCut({ bootSeconds: 20 }).catch(() => {});
     await rebuilding;

@@ -1,5 +1,7 @@
 // A host on which every probe of `bailiwick verify` can be seen to fail: what breaks each boundary, and how it is undone.
 
+import { GATEWAY_PORT, type PrincipalId, principalPort, principalUid } from "../../../runtime/spec/names.ts";
+
 /** App of the host that the breakages below are for; `KIT` and `DAEMON` are to be replaced by paths. */
 export const BREAKABLE_APP = `
 import { App, TerraformStack } from "cdktf";
@@ -42,322 +44,346 @@ export const NOT_BROKEN_HERE: Readonly<Record<string, string>> = {
 
 const each = (...what: string[]) => PRINCIPALS.flatMap((id) => what.map((one) => `${id}/${one}`));
 const unit = (id: string) => `bailiwick-${id.replace("/", "-")}`;
-
-/** A drop-in for the units of all principals, or for their probe units, that comes after the sandbox and undoes it. */
-const dropIn = (units: readonly string[], lines: string) => ({
-  how: `
-for unit in ${units.join(" ")}; do
-  mkdir -p /etc/systemd/system/$unit.d
-  printf '%s\\n' '[Service]' ${lines
-    .trim()
-    .split("\n")
-    .map((line) => `'${line.trim()}'`)
-    .join(" ")} >/etc/systemd/system/$unit.d/99-broken.conf
-done
-systemctl daemon-reload`,
-  undo: `
-for unit in ${units.join(" ")}; do rm -r /etc/systemd/system/$unit.d; done
-systemctl daemon-reload`,
-});
 const PROBE_UNITS = PRINCIPALS.map((id) => `${unit(id)}-probe@.service`);
 const LIVE_UNITS = PRINCIPALS.map((id) => `${unit(id)}.service`);
 
-const NO_SANDBOX = dropIn(
-  PROBE_UNITS,
-  `NoNewPrivileges=no
-   SystemCallFilter=
-   RestrictNamespaces=no
-   RestrictAddressFamilies=
-   LockPersonality=no
-   MemoryDenyWriteExecute=no
-   CapabilityBoundingSet=~
-   ProtectSystem=no
-   ProtectHome=no
-   PrivateDevices=no
-   PrivateUsers=no
-   PrivateTmp=no
-   ProtectProc=default
-   ProcSubset=all
-   ProtectKernelTunables=no
-   InaccessiblePaths=
-   TemporaryFileSystem=
-   NoExecPaths=
-   ExecPaths=
-   DevicePolicy=auto
-   SocketBindDeny=
-   KeyringMode=inherit`,
-);
+/** Breakages that do not hide each other, at the same time. */
+function atOnce(...parts: readonly Breakage[]): Breakage {
+  return {
+    name: parts.map(({ name }) => name).join("; "),
+    breaks: [...new Set(parts.flatMap(({ breaks }) => breaks))],
+    how: parts.map(({ how }) => how).join("\n"),
+    undo: parts.map(({ undo }) => undo).join("\n"),
+  };
+}
+
+/** A drop-in for units that comes after the sandbox and undoes it. */
+function dropIn(units: readonly string[], lines: string) {
+  const settings = lines
+    .trim()
+    .split("\n")
+    .map((line) => `'${line.trim()}'`)
+    .join(" ");
+  return {
+    how: `
+for unit in ${units.join(" ")}; do
+  mkdir -p /etc/systemd/system/$unit.d
+  printf '%s\\n' '[Service]' ${settings} >/etc/systemd/system/$unit.d/99-broken.conf
+done
+systemctl daemon-reload`,
+    undo: `
+for unit in ${units.join(" ")}; do rm -r /etc/systemd/system/$unit.d; done
+systemctl daemon-reload`,
+  };
+}
+
+const listens = (port: number | string) =>
+  `for i in $(seq 200); do ss -Hltn "sport = :${port}" | grep -q . && break; sleep 0.1; done`;
+const PORTS = [GATEWAY_PORT, ...["agent/ann", "agent/bob", "model/demo"].map(portOf)];
+function portOf(id: string): number {
+  return principalPort(principalUid(id as PrincipalId));
+}
+
+/** Restarts units, with those bound to them, until all serve again; however often that was done within the start limit. */
+const restart = (...units: string[]) => `
+systemctl reset-failed ${LIVE_UNITS.join(" ")}
+systemctl restart ${units.join(" ")}
+for port in ${PORTS.join(" ")}; do ${listens("$port")}; done
+systemctl start bailiwick-egress`;
 
 const CURRENT = "$(readlink -f /opt/bailiwick/current)";
-const keep = (file: string) => `cp -p ${file} /root/kept`;
-const putBack = (file: string) => `cp -p /root/kept ${file}`;
 
-export const BREAKAGES: readonly Breakage[] = [
-  {
-    name: "the sandbox is off",
-    breaks: [
-      ...each("system-calls", "sockets", "processes", "devices", "root", "bind"),
-      ...["agent/ann", "agent/bob", "gateway"].map((id) => `${id}/execution`),
-      ...["agent/ann", "agent/bob", "model/demo", "gateway"].map((id) => `${id}/secrets`),
-      "agent/ann/other-workspaces",
-      "agent/bob/other-workspaces",
-      "agent/ann/workspace/notes",
-      "root/unit-files",
-    ],
-    ...NO_SANDBOX,
-  },
-  {
-    name: "the sandbox is off, and root's files are open",
-    breaks: [
-      ...each("read-only", "execution", "secrets"),
-      "root/components",
-      "root/temporary-mounts",
-      "root/credential-files",
-    ],
-    how: `${NO_SANDBOX.how}
+/** A file of the host, changed by an expression of sed that must change it. */
+function edited(file: string, expression: string) {
+  const kept = `/root/kept-${file.split("/").at(-1)}`;
+  return {
+    how: `
+cp -p ${file} ${kept}
+sed -i '${expression}' ${file}
+! cmp -s ${file} ${kept}`,
+    undo: `cp -p ${kept} ${file}`,
+  };
+}
+
+function edit(name: string, breaks: readonly string[], file: string, expression: string, after = ""): Breakage {
+  const { how, undo } = edited(file, expression);
+  return { name, breaks, how: `${how}\n${after}`, undo: `${undo}\n${after}` };
+}
+
+const SANDBOX_OFF: Breakage = {
+  name: "the sandbox is off, and root's files are open",
+  breaks: [
+    ...each("system-calls", "sockets", "processes", "devices", "root", "bind"),
+    ...each("read-only", "execution", "secrets"),
+    "agent/ann/other-workspaces",
+    "agent/bob/other-workspaces",
+    "agent/ann/workspace/notes",
+    "agent/bob/workspace/private",
+    "root/unit-files",
+    "root/components",
+    "root/temporary-mounts",
+    "root/credential-files",
+  ],
+  ...(() => {
+    const { how, undo } = dropIn(
+      PROBE_UNITS,
+      `NoNewPrivileges=no
+       SystemCallFilter=
+       RestrictNamespaces=no
+       RestrictAddressFamilies=
+       LockPersonality=no
+       MemoryDenyWriteExecute=no
+       CapabilityBoundingSet=~
+       ProtectSystem=no
+       ProtectHome=no
+       PrivateDevices=no
+       PrivateUsers=no
+       PrivateTmp=no
+       ProtectProc=default
+       ProcSubset=all
+       ProtectKernelTunables=no
+       InaccessiblePaths=
+       TemporaryFileSystem=
+       NoExecPaths=
+       ExecPaths=
+       DevicePolicy=auto
+       SocketBindDeny=
+       KeyringMode=inherit`,
+    );
+    return {
+      how: `${how}
 chmod 777 /usr/lib/bailiwick
 chmod 755 /etc/bailiwick/credentials
 mount -o remount,exec /tmp`,
-    undo: `${NO_SANDBOX.undo}
+      undo: `${undo}
 chmod 755 /usr/lib/bailiwick
 chmod 700 /etc/bailiwick/credentials
 mount -o remount,noexec /tmp`,
-  },
-  {
-    name: "the firewall refuses nothing",
-    breaks: [
-      ...each("direct", "ports", "sshd"),
-      ...["agent/ann", "agent/bob", "gateway", "model/demo"].map((id) => `${id}/dns`),
-      "agent/ann/metadata",
-      "egress/metadata",
-      "root/release",
-    ],
-    how: `
-mkdir -p /root/rules
-cp -p /usr/lib/bailiwick/base.nft /root/rules/base.nft
-cp -p /opt/bailiwick/current/etc/firewall.nft /root/rules/firewall.nft
-sed -i /jump.refuse/d /usr/lib/bailiwick/base.nft ${CURRENT}/etc/firewall.nft
-systemctl reset-failed "bailiwick-*" 2>/dev/null || true
-systemctl restart bailiwick-firewall
-sleep 2`,
-    undo: `
-cp -p /root/rules/base.nft /usr/lib/bailiwick/base.nft
-cp -p /root/rules/firewall.nft ${CURRENT}/etc/firewall.nft
-systemctl reset-failed "bailiwick-*" 2>/dev/null || true
-systemctl restart bailiwick-firewall
-sleep 2`,
-  },
-  {
-    // where nothing is granted, the unit's own address filter stands behind the firewall
-    name: "the firewall refuses nothing, and the units' address filters are off",
-    breaks: each("metadata"),
-    how: `
-mkdir -p /root/rules
-cp -p /usr/lib/bailiwick/base.nft /root/rules/base.nft
-cp -p /opt/bailiwick/current/etc/firewall.nft /root/rules/firewall.nft
-sed -i /jump.refuse/d /usr/lib/bailiwick/base.nft ${CURRENT}/etc/firewall.nft
-systemctl reset-failed "bailiwick-*" 2>/dev/null || true
-systemctl restart bailiwick-firewall
-${dropIn(PROBE_UNITS, "IPAddressDeny=\nIPAddressAllow=").how}`,
-    undo: `
-${dropIn(PROBE_UNITS, "").undo}
-cp -p /root/rules/base.nft /usr/lib/bailiwick/base.nft
-cp -p /root/rules/firewall.nft ${CURRENT}/etc/firewall.nft
-systemctl reset-failed "bailiwick-*" 2>/dev/null || true
-systemctl restart bailiwick-firewall
-sleep 2`,
-  },
-  {
-    name: "the kernel has rules that the release does not have",
-    breaks: ["root/firewall-rules"],
-    how: `
-cp -p /opt/bailiwick/current/etc/firewall.nft /root/kept
-sed -i '0,/jump refuse/{/jump refuse/d}' ${CURRENT}/etc/firewall.nft`,
-    undo: putBack(`${CURRENT}/etc/firewall.nft`),
-  },
-  {
-    name: "another table stands beside the kit's",
-    breaks: ["root/firewall-tables"],
-    how: "nft add table inet stray",
-    undo: "nft delete table inet stray",
-  },
-  {
-    name: "the egress proxy takes every name",
-    breaks: ["agent/ann/ungranted-names", "agent/ann/no-name"],
-    how: `
-${keep("/opt/bailiwick/current/etc/egress/haproxy.cfg")}
-sed -i '/reject if !listed/d' ${CURRENT}/etc/egress/haproxy.cfg
-systemctl reset-failed bailiwick-egress 2>/dev/null || true
-systemctl restart bailiwick-egress`,
-    undo: `
-${putBack(`${CURRENT}/etc/egress/haproxy.cfg`)}
-systemctl reset-failed bailiwick-egress 2>/dev/null || true
-systemctl restart bailiwick-egress`,
-  },
-  {
-    name: "the egress proxy knows no name",
-    breaks: ["agent/ann/name/news.example.com"],
-    how: `
-${keep("/opt/bailiwick/current/etc/egress/haproxy.cfg")}
-sed -i 's/news.example.com/other.example.com/' ${CURRENT}/etc/egress/haproxy.cfg
-systemctl reset-failed bailiwick-egress 2>/dev/null || true
-systemctl restart bailiwick-egress`,
-    undo: `
-${putBack(`${CURRENT}/etc/egress/haproxy.cfg`)}
-systemctl reset-failed bailiwick-egress 2>/dev/null || true
-systemctl restart bailiwick-egress`,
-  },
-  {
-    name: "the gateway is stopped",
-    breaks: ["agent/ann/model/demo"],
-    how: "systemctl stop bailiwick-gateway",
-    undo: "systemctl reset-failed bailiwick-gateway || true; systemctl start bailiwick-gateway && sleep 1",
-  },
-  {
-    name: "the gateway's configuration grants more",
-    breaks: ["root/gateway-grants"],
-    how: `
-${keep("/opt/bailiwick/current/etc/gateway/gateway.json")}
-sed -i 's/"models":\\["demo"/"models":["demo","other"/' ${CURRENT}/etc/gateway/gateway.json`,
-    undo: putBack(`${CURRENT}/etc/gateway/gateway.json`),
-  },
-  {
-    name: "workspaces are closed to whom they are granted",
-    breaks: ["agent/ann/workspace/notes", "agent/bob/workspace/private", "root/workspace-acls"],
-    how: `
-for w in notes private; do getfacl -pR /var/lib/bailiwick/workspaces/$w; done >/root/acls
-setfacl -b /var/lib/bailiwick/workspaces/notes /var/lib/bailiwick/workspaces/private
-chmod 700 /var/lib/bailiwick/workspaces/notes /var/lib/bailiwick/workspaces/private`,
-    undo: "setfacl --restore=/root/acls",
-  },
-  {
-    name: "a workspace to read is open to write",
-    breaks: ["agent/bob/workspace/notes", "root/workspace-acls"],
-    how: `
-getfacl -pR /var/lib/bailiwick/workspaces/notes >/root/acls
-setfacl -m u:bw-agent-bob:rwx /var/lib/bailiwick/workspaces/notes
-${dropIn(["bailiwick-agent-bob-probe@.service"], "BindReadOnlyPaths=\nBindPaths=/var/lib/bailiwick/workspaces/notes:/workspaces/notes").how}`,
-    undo: `
-setfacl --restore=/root/acls
-${dropIn(["bailiwick-agent-bob-probe@.service"], "").undo}`,
-  },
-  {
-    name: "the units run with half a sandbox and a secret in clear",
-    breaks: [...each("live-process", "exposure", "credentials"), "root/unit-files"],
-    ...(() => {
-      const lines = `NoNewPrivileges=no
-        SystemCallFilter=
-        RestrictNamespaces=no
-        RestrictAddressFamilies=
-        PrivateUsers=no
-        PrivateDevices=no
-        ProtectSystem=no
-        ProtectKernelTunables=no
-        ProtectKernelModules=no
-        ProtectKernelLogs=no
-        ProtectControlGroups=no
-        ProtectClock=no
-        ProtectHome=no
-        CapabilityBoundingSet=~
-        RestrictRealtime=no
-        LockPersonality=no
-        SystemCallArchitectures=
-        RestrictSUIDSGID=no
-        SetCredential=key:clear`;
-      const { how, undo } = dropIn(LIVE_UNITS, lines);
-      const restart = `systemctl reset-failed ${LIVE_UNITS.join(" ")} || true; systemctl restart ${LIVE_UNITS.join(" ")}; sleep 2`;
-      return { how: `${how}\n${restart}`, undo: `${undo}\n${restart}` };
-    })(),
-  },
-  {
-    name: "a unit of the release has failed",
-    breaks: ["root/failed-units"],
-    how: "systemd-run --quiet --wait --unit=doomed false || true",
-    undo: "systemctl reset-failed doomed",
-  },
-  {
-    name: "first boot and the release are not the spec's",
-    breaks: ["root/baseline", "root/spec"],
-    how: `
-cp -p /etc/bailiwick/baseline.json /root/baseline.json
-sed -i 's/"digest":"......../"digest":"00000000/' /etc/bailiwick/baseline.json
-${keep("/opt/bailiwick/current/manifest.json")}
-sed -i 's/"spec": "......../"spec": "00000000/' ${CURRENT}/manifest.json`,
-    undo: `
-cp -p /root/baseline.json /etc/bailiwick/baseline.json
-${putBack(`${CURRENT}/manifest.json`)}`,
-  },
-  {
-    name: "the data volume takes set-uid programs",
-    breaks: ["root/data-volume"],
-    how: "mount -o remount,suid /var/lib/bailiwick",
-    undo: "mount -o remount,nosuid /var/lib/bailiwick",
-  },
-  {
-    name: "the kernel forwards",
-    breaks: ["root/kernel-settings"],
-    how: `
+    };
+  })(),
+};
+
+// the files are put back at once: it is in the kernel that the refusals are missing
+const BASE = edited("/usr/lib/bailiwick/base.nft", "/jump.refuse/d");
+const RULES = edited(`${CURRENT}/etc/firewall.nft`, "/jump.refuse/d");
+const FIREWALL_OPEN: Breakage = {
+  name: "the firewall refuses nothing",
+  breaks: [
+    ...each("direct", "ports", "sshd", "metadata"),
+    ...["agent/ann", "agent/bob", "gateway", "model/demo"].map((id) => `${id}/dns`),
+    "root/firewall-rules",
+  ],
+  how: `${BASE.how}\n${RULES.how}\n${restart("bailiwick-firewall")}\n${BASE.undo}\n${RULES.undo}`,
+  undo: restart("bailiwick-firewall"),
+};
+
+const STRAY_TABLE: Breakage = {
+  name: "a table stands beside the kit's",
+  breaks: ["root/firewall-tables"],
+  how: "nft add table inet stray",
+  undo: "nft delete table inet stray",
+};
+
+const EVERY_NAME = edit(
+  "the egress proxy takes every name",
+  ["agent/ann/ungranted-names", "agent/ann/no-name", "root/release"],
+  `${CURRENT}/etc/egress/haproxy.cfg`,
+  "/reject if !listed/d",
+  restart("bailiwick-egress"),
+);
+
+const NO_NAME = edit(
+  "the egress proxy knows no name",
+  ["agent/ann/name/news.example.com", "root/release"],
+  `${CURRENT}/etc/egress/haproxy.cfg`,
+  "s/news.example.com/other.example.com/",
+  restart("bailiwick-egress"),
+);
+
+const GATEWAY_STOPPED: Breakage = {
+  name: "the gateway is stopped",
+  breaks: ["agent/ann/model/demo"],
+  how: "systemctl stop bailiwick-gateway",
+  undo: restart("bailiwick-gateway"),
+};
+
+const GATEWAY_OPEN = edit(
+  "the gateway's configuration grants more",
+  ["root/gateway-grants", "root/release"],
+  `${CURRENT}/etc/gateway/gateway.json`,
+  's/"models":\\["demo"/"models":["demo","other"/',
+);
+
+const NOTES = "/var/lib/bailiwick/workspaces/notes";
+const PRIVATE = "/var/lib/bailiwick/workspaces/private";
+const WORKSPACES_CLOSED: Breakage = {
+  name: "workspaces are closed to whom they are granted",
+  breaks: ["agent/ann/workspace/notes", "agent/bob/workspace/private", "root/workspace-acls"],
+  how: `
+getfacl -p ${NOTES} ${PRIVATE} >/root/acls
+setfacl -b ${NOTES} ${PRIVATE}
+chmod 700 ${NOTES} ${PRIVATE}`,
+  undo: "setfacl --restore=/root/acls",
+};
+
+const WORKSPACE_OPEN: Breakage = {
+  name: "a workspace to read is open to write",
+  breaks: ["agent/bob/workspace/notes", "root/workspace-acls"],
+  ...(() => {
+    // the list of mounts starts anew, so what a probe is run from is named again
+    const { how, undo } = dropIn(
+      [`${unit("agent/bob")}-probe@.service`],
+      `BindReadOnlyPaths=
+       BindReadOnlyPaths=/run/bailiwick-probes/%i
+       BindPaths=${NOTES}:/workspaces/notes`,
+    );
+    return {
+      how: `${how}
+getfacl -p ${NOTES} >/root/acls
+setfacl -m u:bw-agent-bob:rwx ${NOTES}`,
+      undo: `${undo}
+setfacl --restore=/root/acls`,
+    };
+  })(),
+};
+
+const UNITS_OPEN: Breakage = {
+  name: "the units run with half a sandbox and a secret in clear",
+  breaks: [...each("live-process", "exposure", "credentials"), "root/unit-files"],
+  ...(() => {
+    const { how, undo } = dropIn(
+      LIVE_UNITS,
+      `NoNewPrivileges=no
+       SystemCallFilter=
+       RestrictNamespaces=no
+       RestrictAddressFamilies=
+       PrivateUsers=no
+       PrivateDevices=no
+       ProtectSystem=no
+       ProtectKernelTunables=no
+       ProtectKernelModules=no
+       ProtectKernelLogs=no
+       ProtectControlGroups=no
+       ProtectClock=no
+       ProtectHome=no
+       CapabilityBoundingSet=~
+       RestrictRealtime=no
+       LockPersonality=no
+       SystemCallArchitectures=
+       RestrictSUIDSGID=no
+       SetCredential=key:clear`,
+    );
+    return { how: `${how}\n${restart(...LIVE_UNITS)}`, undo: `${undo}\n${restart(...LIVE_UNITS)}` };
+  })(),
+};
+
+const UNIT_FAILED: Breakage = {
+  name: "a unit has failed",
+  breaks: ["root/failed-units"],
+  how: "systemd-run --quiet --wait --unit=doomed false || true",
+  undo: "systemctl reset-failed doomed",
+};
+
+const OTHER_BASELINE = edit(
+  "first boot was another's",
+  ["root/baseline"],
+  "/etc/bailiwick/baseline.json",
+  's/"digest":"......../"digest":"00000000/',
+);
+
+const OTHER_SPEC = edit(
+  "the release is another spec's",
+  ["root/spec"],
+  `${CURRENT}/manifest.json`,
+  's/"spec": "......../"spec": "00000000/',
+);
+
+const SET_UID: Breakage = {
+  name: "the data volume takes set-uid programs",
+  breaks: ["root/data-volume"],
+  how: "mount -o remount,suid /var/lib/bailiwick",
+  undo: "mount -o remount,nosuid /var/lib/bailiwick",
+};
+
+const FORWARDS: Breakage = {
+  name: "the kernel forwards",
+  breaks: ["root/kernel-settings"],
+  how: `
 mount -o remount,bind,rw /proc/sys
 echo 1 >/proc/sys/net/ipv4/ip_forward`,
-    undo: `
+  undo: `
 echo 0 >/proc/sys/net/ipv4/ip_forward
 mount -o remount,bind,ro /proc/sys`,
-  },
-  {
-    name: "something else listens",
-    breaks: ["root/listeners"],
-    how: "systemd-run --quiet --unit=listener /usr/bin/python3 -I -m http.server --bind 0.0.0.0 8088; sleep 1",
-    undo: "systemctl stop listener",
-  },
-  {
-    name: "no updates, no journal on disk",
-    breaks: ["root/updates", "root/journal"],
-    how: `
+};
+
+const LISTENER: Breakage = {
+  name: "something else listens",
+  breaks: ["root/listeners"],
+  how: `systemd-run --quiet --unit=listener /usr/bin/python3 -I -m http.server --bind 0.0.0.0 8088\n${listens(8088)}`,
+  undo: "systemctl stop listener",
+};
+
+const NO_UPDATES: Breakage = {
+  name: "no updates, no journal on disk",
+  breaks: ["root/updates", "root/journal"],
+  how: `
 systemctl disable --quiet apt-daily-upgrade.timer
 mkdir -p /etc/systemd/journald.conf.d
 printf '[Journal]\\nStorage=volatile\\n' >/etc/systemd/journald.conf.d/zz-broken.conf
 mv /var/log/journal /var/log/journal.kept
 systemctl restart systemd-journald`,
-    undo: `
+  undo: `
 systemctl enable --quiet apt-daily-upgrade.timer
 rm /etc/systemd/journald.conf.d/zz-broken.conf
 mv /var/log/journal.kept /var/log/journal
 systemctl restart systemd-journald`,
-  },
-  {
-    name: "a principal has a shell and sudo, and a stranger a key",
-    breaks: ["root/accounts", "root/sudo", "root/admin-keys"],
-    how: `
-usermod --shell /bin/bash bw-agent-ann 2>/dev/null || sed -i '/^bw-agent-ann:/s#/usr/sbin/nologin#/bin/bash#' /etc/passwd
+};
+
+const STRANGERS: Breakage = {
+  name: "a principal has a shell and sudo, and a stranger a key",
+  breaks: ["root/accounts", "root/sudo", "root/admin-keys"],
+  how: `
+sed -i '/^bw-agent-ann:/s#/usr/sbin/nologin#/bin/bash#' /etc/passwd
 echo 'bw-agent-ann ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/broken
 echo 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBSCKxlmuLk7hEAPGlDi3Nt0SGKpo7mRRT4VpR0LsCkE mallory' >/etc/ssh/authorized_keys.d/mallory`,
-    undo: `
+  undo: `
 sed -i '/^bw-agent-ann:/s#/bin/bash#/usr/sbin/nologin#' /etc/passwd
 rm /etc/sudoers.d/broken /etc/ssh/authorized_keys.d/mallory`,
-  },
-  {
-    name: "sshd lets root in, takes passwords, and forwards",
-    breaks: ["root/sshd", "outside/password", "outside/root", "outside/forwarding", "root/admin-keys"],
-    how: `
-printf '%s\\n' 'PermitRootLogin yes' 'PasswordAuthentication yes' 'AuthenticationMethods any' 'DisableForwarding no' 'AllowGroups *' >/etc/ssh/sshd_config.d/00-broken.conf
-cat /etc/ssh/authorized_keys.d/* >/root/keys
-cp /root/keys /etc/ssh/authorized_keys.d/root
-systemctl reload ssh
-sleep 1`,
-    undo: `
-rm /etc/ssh/sshd_config.d/00-broken.conf /etc/ssh/authorized_keys.d/root
-systemctl reload ssh
-sleep 1`,
-  },
-  {
-    name: "cloud-init still has a key, and would run again",
-    breaks: ["root/host-key"],
-    how: `
+};
+
+const CLOUD_INIT: Breakage = {
+  name: "cloud-init still has a key, and would run again",
+  breaks: ["root/host-key"],
+  how: `
 mkdir -p /var/lib/cloud/instance
 echo '-----BEGIN OPENSSH PRIVATE KEY-----' >/var/lib/cloud/instance/user-data.txt
 rm /etc/cloud/cloud-init.disabled`,
-    undo: `
+  undo: `
 rm -r /var/lib/cloud/instance
 touch /etc/cloud/cloud-init.disabled`,
-  },
+};
+
+// ready when the command is done, which a reload is not; sessions stay
+const SSHD_AGAIN = "systemctl restart ssh";
+const SSHD_OPEN: Breakage = {
+  name: "sshd lets root in, takes passwords, and forwards",
+  breaks: ["root/sshd", "outside/password", "outside/root", "outside/forwarding", "root/admin-keys"],
+  how: `
+printf '%s\\n' 'PermitRootLogin yes' 'PasswordAuthentication yes' 'AuthenticationMethods any' 'DisableForwarding no' 'AllowGroups *' >/etc/ssh/sshd_config.d/00-broken.conf
+cat /etc/ssh/authorized_keys.d/* >/root/keys
+cp /root/keys /etc/ssh/authorized_keys.d/root
+${SSHD_AGAIN}`,
+  undo: `
+rm /etc/ssh/sshd_config.d/00-broken.conf /etc/ssh/authorized_keys.d/root
+${SSHD_AGAIN}`,
+};
+
+export const BREAKAGES: readonly Breakage[] = [
+  SANDBOX_OFF,
+  atOnce(FIREWALL_OPEN, STRAY_TABLE),
+  EVERY_NAME,
+  atOnce(NO_NAME, GATEWAY_STOPPED, GATEWAY_OPEN, WORKSPACES_CLOSED),
+  atOnce(UNITS_OPEN, WORKSPACE_OPEN),
+  atOnce(UNIT_FAILED, OTHER_BASELINE, OTHER_SPEC, SET_UID, FORWARDS, LISTENER, NO_UPDATES, STRANGERS, CLOUD_INIT),
+  SSHD_OPEN,
 ];

@@ -200,3 +200,18 @@ describe("without any granted name", () => {
     expect(ports.includes(443)).toBe(tried);
   });
 });
+
+describe("the egress proxy's log", () => {
+  it("is read again for a connection that the proxy took and has not logged yet", async () => {
+    const reads = [[], ["egress principal=agent/ops sni=- dst=- verdict=unlisted up=0"]];
+    const host: ProbedHost = {
+      as: async () => failed("HANDSHAKE"),
+      root: async () => done(),
+      reach: async () => ({ outcome: failed("EPERM"), listens: true }),
+      egressLog: async () => reads.shift() ?? [],
+      resolvers: [],
+      listening: [],
+    };
+    expect(await probeOf(probes, "agent/ops/no-name").read(host)).toMatchObject({ verdict: "unlisted" });
+  });
+});
