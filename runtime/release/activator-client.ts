@@ -133,7 +133,15 @@ export class Activator {
   }
 
   async #call<T>(verb: string, input: unknown, schema: z.ZodType<T>): Promise<T> {
-    return schema.parse(JSON.parse(await this.#run(verb, input)));
+    const text = await this.#run(verb, input);
+    try {
+      return schema.parse(JSON.parse(text));
+    } catch (error) {
+      throw new HostError(
+        verb,
+        `the host's ${verb} answered what this kit does not read; its release was pushed by another version of the kit, so push first (${(error as Error).message.replace(/\s+/g, " ").slice(0, 200)})`,
+      );
+    }
   }
 
   async #run(verb: string, input: unknown): Promise<string> {

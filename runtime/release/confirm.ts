@@ -39,6 +39,7 @@ export interface Activation {
   readonly restoreState: boolean;
   /** Logs in anew, as the next operator would have to. */
   readonly reconnect: () => Promise<Connection>;
+  readonly progress: (line: string) => void;
   /** The activator on another connection. */
   readonly activatorOn: (connection: Connection) => Activator;
 }
@@ -51,10 +52,17 @@ export interface Activation {
 export async function activateAndConfirm(activation: Activation): Promise<ActivateAnswer> {
   const { activator, token, digest, why, spec, restoreState } = activation;
   const { healthSeconds, confirmSeconds, drainSeconds } = spec.timeouts;
-  const answer = await activator.activate({
-    ...{ token, digest, why, restoreState },
-    ...{ healthSeconds, confirmSeconds, drainSeconds, keep: spec.keepReleases },
-  });
+  const started = performance.now();
+  const waiting = setInterval(() => {
+    const waited = Math.round((performance.now() - started) / 1000);
+    activation.progress(`waiting until its units are ready, ${waited} s; they have ${healthSeconds}`);
+  }, 10_000);
+  const answer = await activator
+    .activate({
+      ...{ token, digest, why, restoreState },
+      ...{ healthSeconds, confirmSeconds, drainSeconds, keep: spec.keepReleases },
+    })
+    .finally(() => clearInterval(waiting));
   if (!answer.healthy) throw new UnhealthyError(answer);
   if (!answer.confirm) return answer;
   let fresh: Connection | undefined;

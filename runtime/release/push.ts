@@ -87,7 +87,7 @@ export async function push(options: PushOptions): Promise<PushResult> {
       );
       await activator.stage({ token, files: release.files });
       const answer = await activateAndConfirm({
-        ...{ activator, activatorOn, token, spec },
+        ...{ activator, activatorOn, token, spec, progress },
         ...{ digest: release.digest, why: options.why, restoreState: false },
         reconnect: () => {
           progress("confirming over a fresh connection");

@@ -37,7 +37,7 @@ export async function rollback(options: {
     if (lacking.length > 0)
       throw new HostError("rollback", `components ${lacking.join(", ")} of it are not whole on the host; push instead`);
     return activateAndConfirm({
-      ...{ activator, token, spec, reconnect, digest: target.release },
+      ...{ activator, token, spec, reconnect, progress, digest: target.release },
       ...{ why: "bailiwick rollback", restoreState: true },
       activatorOn: (fresh) => activator.on(fresh),
     });

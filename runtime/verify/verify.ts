@@ -134,7 +134,9 @@ async function look(connection: Connection): Promise<{ manifest: ReleaseManifest
 
 /** Addresses of the name servers of a resolv.conf that are not on the host itself. */
 export function upstreamResolvers(resolvConf: string): string[] {
-  const found = [...resolvConf.matchAll(/^nameserver\s+([0-9a-fA-F.:]+)\s*$/gm)].map(([, address = ""]) => address);
+  const found = [...resolvConf.matchAll(/^nameserver\s+([0-9a-fA-F.:]+)\s*(?:[#;].*)?$/gm)].map(
+    ([, address = ""]) => address,
+  );
   return [...new Set(found)].filter((address) => !/^127\.|^::1$/.test(address));
 }
 

@@ -1,3 +1,4 @@
+import type { Connection } from "../../ssh/connection.ts";
 import type { Command } from "../command.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { withHost } from "../session.ts";
@@ -29,6 +30,7 @@ export const logs: Command = {
         ? `sudo -n sh -c 'exec journalctl --no-pager --lines=${lines} ${format} ${call.flag("follow") ? "--follow" : ""} $(systemctl list-units --all --plain --no-legend "bailiwick-*" | while read -r unit rest; do printf "_SYSTEMD_UNIT=%s " "$unit"; done) ${own}'`
         : `sudo -n journalctl --no-pager --lines=${lines} ${format} ${call.flag("follow") ? "--follow" : ""} ${pattern}`;
     return withHost(call.words[0] ?? "", async ({ connection }) => {
+      if (unit !== "*") await requireUnit(connection, name);
       const { code, stderr } = await connection.exec(command, {
         onStdout: (chunk) => {
           process.stdout.write(chunk);
@@ -39,3 +41,15 @@ export const logs: Command = {
     });
   },
 };
+
+/** @throws UsageError naming the units there are: the journal itself says of an unknown unit only that it has no lines */
+async function requireUnit(connection: Connection, name: string): Promise<void> {
+  const { stdout } = await connection.exec(
+    "systemctl list-units --all --plain --no-legend --full 'bailiwick-*' | cut -d' ' -f1; cd /etc/systemd/system && ls -d bailiwick-* 2>/dev/null",
+  );
+  const units = [...new Set(stdout.split("\n").filter((one) => /\.(service|timer|socket|mount)$/.test(one)))].sort();
+  const wanted = new RegExp(`^${name.replace(/[.]/g, "\\.").replace(/[*]/g, ".*")}(\\.[a-z]+)?$`);
+  if (units.some((one) => wanted.test(one))) return;
+  const known = units.map((one) => one.replace(/^bailiwick-|\.service$/g, ""));
+  throw new UsageError(`received --unit "${name.replace(/^bailiwick-/, "")}"; the host has ${known.join(", ")}`);
+}

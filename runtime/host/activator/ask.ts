@@ -1,10 +1,14 @@
 import { request } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { AskAnswer } from "../../spec/activator.ts";
 import { unseal } from "./credentials.ts";
+import { isReady } from "./health.ts";
 import { currentRelease, readManifest } from "./release.ts";
+import { unitState } from "./systemd.ts";
 
 /**
- * Puts one message to an agent on its own loopback port, which only root and the agent reach.
+ * Puts one message to an agent on its own loopback port, which only root and the agent reach. An agent that is still
+ * starting, as after a reboot, is waited for within the same time.
  * @throws when the agent is unknown or cannot be asked, does not listen, answers an error, or not in time
  */
 export async function ask(agentName: string, message: string, timeoutSeconds: number): Promise<AskAnswer> {
@@ -20,13 +24,24 @@ export async function ask(agentName: string, message: string, timeoutSeconds: nu
   const { credential } = agent.ask;
   const version = manifest.credentials.find(({ name }) => name === credential)?.version;
   const token = credential === null || version === undefined ? null : await unseal(credential, version);
+  const asked = performance.now();
+  const deadline = asked + timeoutSeconds * 1000;
+  const unit = manifest.units.find(({ name }) => name === `bailiwick-agent-${agentName}.service`);
+  while (unit !== undefined && !(await isReady(unit)) && performance.now() < deadline) {
+    const { active, result } = await unitState(unit.name);
+    // in the first seconds of a boot a unit may not have had its turn yet
+    const noTurnYet = active === "inactive" && performance.now() < asked + 5000;
+    if (active !== "active" && active !== "activating" && !noTurnYet)
+      throw new Error(`agent "${agentName}" does not run: its unit is ${active} (${result}); see bailiwick status`);
+    await sleep(250);
+  }
   const started = performance.now();
   const { status, body } = await post(
     agent.port,
     agent.ask.path,
     token,
     { model: agent.ask.model, messages: [{ role: "user", content: message }] },
-    timeoutSeconds,
+    Math.max(1, (deadline - started) / 1000),
   );
   const ms = Math.round(performance.now() - started);
   if (status !== 200) throw new Error(`agent "${agentName}" answered HTTP ${status}: ${errorText(body)}`);
@@ -70,7 +85,7 @@ function post(
       if ((error as NodeJS.ErrnoException).code === "ECONNREFUSED")
         reject(new Error(`the agent does not listen on port ${port}; see bailiwick status`));
       else if (error.name === "TimeoutError" || error.name === "AbortError")
-        reject(new Error(`no answer within ${seconds} s`));
+        reject(new Error(`no answer within ${Math.round(seconds)} s`));
       else reject(error);
     });
     call.end(JSON.stringify(body));

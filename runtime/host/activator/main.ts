@@ -1,3 +1,4 @@
+import { ZodError } from "zod";
 import {
   ActivateRequest,
   AskRequest,
@@ -89,6 +90,11 @@ async function holdLock(): Promise<void> {
 }
 
 main(process.argv[2]).catch((error: Error) => {
-  process.stderr.write(`${error.message}\n`);
+  // what was asked has another shape than this activator knows: an operator's newer kit
+  const text =
+    error instanceof ZodError
+      ? `received a request that this activator does not know; push with this kit first (${error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; ")})`
+      : error.message;
+  process.stderr.write(`${text}\n`);
   process.exitCode = 1;
 });

@@ -32,7 +32,7 @@ async function upstreamResolvers(): Promise<string[]> {
   for (const file of ["/run/systemd/resolve/resolv.conf", "/etc/resolv.conf"]) {
     const servers = ((await readIfThere(file)) ?? "")
       .split("\n")
-      .map((line) => /^nameserver\s+([0-9a-fA-F.:]+)\s*$/.exec(line)?.[1])
+      .map((line) => /^nameserver\s+([0-9a-fA-F.:]+)\s*(?:[#;].*)?$/.exec(line)?.[1])
       .filter((server) => server !== undefined)
       .filter((server) => !server.startsWith("127.") && server !== "::1");
     if (servers.length > 0) return servers.slice(0, 3);

@@ -230,18 +230,17 @@ const WORKSPACE_OPEN: Breakage = {
   name: "a workspace to read is open to write",
   breaks: ["agent/bob/workspace/notes", "root/workspace-acls"],
   ...(() => {
-    // the list of mounts starts anew, so what a probe is run from is named again
-    const { how, undo } = dropIn(
-      [`${unit("agent/bob")}-probe@.service`],
-      `BindReadOnlyPaths=
-       BindReadOnlyPaths=/run/bailiwick-probes/%i
-       BindPaths=${NOTES}:/workspaces/notes`,
+    const { how, undo } = edited(
+      `${CURRENT}/units/${unit("agent/bob")}-probe@.service.d/50-sandbox.conf`,
+      `s#^BindReadOnlyPaths=${NOTES}:#BindPaths=${NOTES}:#`,
     );
     return {
       how: `${how}
+systemctl daemon-reload
 getfacl -p ${NOTES} >/root/acls
 setfacl -m u:bw-agent-bob:rwx ${NOTES}`,
       undo: `${undo}
+systemctl daemon-reload
 setfacl --restore=/root/acls`,
     };
   })(),
