@@ -322,17 +322,21 @@ const LISTENER: Breakage = {
   undo: "systemctl stop listener",
 };
 
-const NO_UPDATES: Breakage = {
-  name: "no updates, no journal on disk",
-  breaks: ["root/updates", "root/journal"],
+const NO_UPKEEP: Breakage = {
+  name: "no updates, no restart, no time, no journal on disk",
+  breaks: ["root/updates", "root/patches", "root/clock", "root/journal"],
   how: `
 systemctl disable --quiet apt-daily-upgrade.timer
+touch -d '3 days ago' /run/reboot-required
+systemctl mask --quiet systemd-timesyncd
 mkdir -p /etc/systemd/journald.conf.d
 printf '[Journal]\\nStorage=volatile\\n' >/etc/systemd/journald.conf.d/zz-broken.conf
 mv /var/log/journal /var/log/journal.kept
 systemctl restart systemd-journald`,
   undo: `
 systemctl enable --quiet apt-daily-upgrade.timer
+rm /run/reboot-required
+systemctl unmask --quiet systemd-timesyncd
 rm /etc/systemd/journald.conf.d/zz-broken.conf
 mv /var/log/journal.kept /var/log/journal
 systemctl restart systemd-journald`,
@@ -383,6 +387,6 @@ export const BREAKAGES: readonly Breakage[] = [
   EVERY_NAME,
   atOnce(NO_NAME, GATEWAY_STOPPED, GATEWAY_OPEN, WORKSPACES_CLOSED),
   atOnce(UNITS_OPEN, WORKSPACE_OPEN),
-  atOnce(UNIT_FAILED, OTHER_BASELINE, OTHER_SPEC, SET_UID, FORWARDS, LISTENER, NO_UPDATES, STRANGERS, CLOUD_INIT),
+  atOnce(UNIT_FAILED, OTHER_BASELINE, OTHER_SPEC, SET_UID, FORWARDS, LISTENER, NO_UPKEEP, STRANGERS, CLOUD_INIT),
   SSHD_OPEN,
 ];
