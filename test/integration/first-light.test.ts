@@ -106,6 +106,10 @@ describe("first light", () => {
     const log = ok(await bailiwick("logs", "box", "--unit", "gateway", "-n", "20")).stdout;
     expect(log).toMatch(/"agent":"puppet","route":"demo"/);
     expect(log).not.toContain("canary-prompt-1234");
+    expect(ok(await bailiwick("ask", "box", "are you puppet?", "--agent", "puppet")).stdout).toContain("demo model");
+    const nobody = await bailiwick("ask", "box", "is anybody there?", "--agent", "nobody");
+    expect(nobody.code).toBe(2);
+    expect(nobody.stderr).toContain('received --agent "nobody"; host "box" has agents puppet');
     const unknown = await bailiwick("logs", "box", "--unit", "gatewya");
     expect(unknown.code).toBe(2);
     expect(unknown.stderr).toMatch(/received --unit "gatewya"; the host has agent-puppet, .*gateway/);
