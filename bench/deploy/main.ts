@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import { machineStatus } from "../../runtime/local/machine.ts";
 import type { PushResult } from "../../runtime/release/push.ts";
 import { ok } from "../../test/integration/support/project.ts";
-import { median, timed, writeResult } from "../results.ts";
+import { Results, timed } from "../results.ts";
 import { Ansible } from "./ansible.ts";
 import { bareBoot } from "./bare-boot.ts";
 import { downtimeDuring } from "./downtime.ts";
@@ -13,17 +13,6 @@ import { BenchHost } from "./host.ts";
 import { openclawByHand } from "./openclaw-by-hand.ts";
 
 const ROUNDS = 3;
-const AIMS = {
-  deploy_to_answer: 1.3,
-  unchanged_push_s: 2,
-  gateway_only_push_s: 5,
-  config_only_deploy_s: 12,
-  synth_s: 8,
-  rebuild_downtime: 1.5,
-  bundle_mb: 90,
-  verify_s: 40,
-  vs_ansible_unchanged: 0.5,
-};
 
 const head = (name: string) => `
 import { App, TerraformStack } from "cdktf";
@@ -55,50 +44,56 @@ host.addModel("paid", ModelProvider.openai({ apiKey: Secret.fromEnv("BENCH_KEY")
 app.synth();
 `;
 
-const figures: Record<string, number> = {};
-const details: Record<string, unknown> = {};
+const results = new Results("deploy");
 const say = (line: string) => console.log(line);
+
+/** The values as a figure, and their middle as what the aim is set for. */
+function seconds(key: string, values: readonly number[], aim: number): void {
+  results.ratio(`${key}_s`, results.figure(`${key}_s`, values, "s"), "<=", aim, "s");
+}
 
 async function openclawHost(): Promise<void> {
   const host = new BenchHost("claw", OPENCLAW);
   try {
     await host.project.build("claw");
     const bundle = await host.json<Record<string, { archive: { bytes: number } }>>(["bundle", "claw"]);
-    figures.bundle_mb = Object.values(bundle).reduce((sum, { archive }) => sum + archive.bytes, 0) / 1e6;
+    for (const [name, { archive }] of Object.entries(bundle))
+      results.figure(`bundle_${name}_mb`, [archive.bytes / 1e6], "MB");
+    const bytes = Object.values(bundle).reduce((sum, { archive }) => sum + archive.bytes, 0);
+    results.ratio("bundle_mb", bytes / 1e6, "<=", 90, "MB");
     say("deploying a host with OpenClaw");
     const deployed = await timed(() => host.deploy());
     const answered = await timed(() => host.json<{ reply: string }>(["ask", "claw", "are you there?"]));
-    const synths = [];
-    for (let i = 0; i < ROUNDS; i++)
-      synths.push((await timed(async () => ok(await host.project.cdktf(["synth"])))).seconds);
-    figures.synth_s = median(synths);
-    const pushes = [];
-    for (let i = 0; i < ROUNDS; i++) {
-      const push = await timed(() => host.json<PushResult>(["push", "claw"]));
-      if (push.value.restarted.length + push.value.reloaded.length > 0) throw new Error("an unchanged push restarted");
-      pushes.push(push.seconds);
-    }
-    figures.unchanged_push_s = median(pushes);
+    const synths = await rounds(async () => ok(await host.project.cdktf(["synth"])));
+    seconds("synth", synths, 8);
+    const pushes = await rounds(async () => {
+      const { restarted, reloaded } = await host.json<PushResult>(["push", "claw"]);
+      if (restarted.length + reloaded.length > 0)
+        throw new Error(`an unchanged push restarted ${restarted.join(", ")}`);
+    });
+    seconds("unchanged_push", pushes, 2);
     const verified = await timed(() => host.json<{ held: number; broken: number }>(["verify", "claw"]));
-    figures.verify_s = verified.seconds;
+    if (verified.value.broken > 0) throw new Error(`${verified.value.broken} probes are broken`);
+    seconds("verify", [verified.seconds], 40);
+    results.figure("verify_probes_held", [verified.value.held], "");
     say("what OpenClaw takes by hand, and the same image takes to boot");
     const byHand = await openclawByHand(host, "main");
-    const boots = [await bareBoot(), await bareBoot()];
-    const floor = median(boots) + byHand.ready + byHand.turn;
-    figures.deploy_to_answer = (deployed.seconds + answered.seconds) / floor;
-    details.deploy_to_answer = {
-      deploy_s: deployed.seconds,
-      ask_s: answered.seconds,
-      bare_boot_s: boots,
-      openclaw_ready_s: byHand.ready,
-      turn_by_hand_s: byHand.turn,
-    };
-    details.synth_s = synths;
-    details.unchanged_push_s = pushes;
-    details.verify = { held: verified.value.held, broken: verified.value.broken };
+    const floor =
+      results.figure("bare_boot_s", [await bareBoot(), await bareBoot()], "s") +
+      results.figure("openclaw_ready_s", [byHand.ready], "s") +
+      results.figure("turn_by_hand_s", [byHand.turn], "s");
+    const whole =
+      results.figure("deploy_s", [deployed.seconds], "s") + results.figure("first_ask_s", [answered.seconds], "s");
+    results.ratio("deploy_to_answer", whole / floor, "<=", 1.3, "x");
   } finally {
     await host.destroy();
   }
+}
+
+async function rounds(work: () => Promise<unknown>): Promise<number[]> {
+  const all: number[] = [];
+  for (let i = 0; i < ROUNDS; i++) all.push((await timed(work)).seconds);
+  return all;
 }
 
 async function commandHost(): Promise<void> {
@@ -110,22 +105,23 @@ async function commandHost(): Promise<void> {
     say("deploying a host with a daemon of one second");
     await host.deploy();
 
-    const gatewayOnly = [];
-    for (let i = 1; i <= ROUNDS; i++) {
-      key = `bench-key-${i}`;
-      const push = await timed(() => host.json<PushResult>(["push", "daemon"], env()));
-      if (push.value.restarted.join() !== "bailiwick-gateway.service")
-        throw new Error(`a push that changed the gateway's key restarted ${push.value.restarted.join(", ")}`);
-      gatewayOnly.push(push.seconds);
-    }
-    figures.gateway_only_push_s = median(gatewayOnly);
+    let round = 0;
+    const gatewayOnly = await rounds(async () => {
+      key = `bench-key-${++round}`;
+      const { restarted } = await host.json<PushResult>(["push", "daemon"], env());
+      if (restarted.join() !== "bailiwick-gateway.service")
+        throw new Error(`a push that changed the gateway's key restarted ${restarted.join(", ")}`);
+    });
+    seconds("gateway_only_push", gatewayOnly, 5);
+    results.note("gateway_only_push_s", "the key of a model provider has changed; exactly the gateway restarts");
 
-    const deploys = [];
+    const deploys: number[] = [];
     for (const greeting of ["good day", "good evening"]) {
       host.project.write(daemon(greeting));
       deploys.push((await timed(() => host.deploy(env()))).seconds);
     }
-    figures.config_only_deploy_s = median(deploys);
+    seconds("config_only_deploy", deploys, 12);
+    results.note("config_only_deploy_s", "cdktf deploy after a change of the daemon's environment: synth, plan, apply");
 
     await besideAnsible(host, env());
 
@@ -135,12 +131,9 @@ async function commandHost(): Promise<void> {
     const url = `http://127.0.0.1:${manifest.agents[0]?.port}/healthz`;
     say("rebuilding it");
     const rebuild = async () => ok(await host.project.bailiwick(["rebuild", "daemon"], env()));
-    const downtime = await downtimeDuring(host.slot, url, rebuild);
-    const boots = [await bareBoot(), await bareBoot()];
-    figures.rebuild_downtime = downtime / median(boots);
-    details.gateway_only_push_s = gatewayOnly;
-    details.config_only_deploy_s = deploys;
-    details.rebuild = { downtime_s: downtime, bare_boot_s: boots };
+    const down = results.figure("rebuild_downtime_s", [await downtimeDuring(host.slot, url, rebuild)], "s");
+    const boot = results.figure("bare_boot_beside_rebuild_s", [await bareBoot(), await bareBoot()], "s");
+    results.ratio("rebuild_downtime", down / boot, "<=", 1.5, "x");
   } finally {
     await host.destroy();
   }
@@ -159,29 +152,30 @@ async function besideAnsible(host: BenchHost, env: Record<string, string>): Prom
   try {
     say("pushing the same by Ansible");
     await ansible.run();
-    const unchanged: Record<"ours" | "ansible", number[]> = { ours: [], ansible: [] };
-    const changed: Record<"ours" | "ansible", number[]> = { ours: [], ansible: [] };
+    const times = { ours: [], ansible: [], oursChanged: [], ansibleChanged: [] } as Record<string, number[]>;
     for (let i = 0; i < ROUNDS; i++) {
-      unchanged.ours.push((await timed(() => host.json(["push", "daemon"], env))).seconds);
+      times.ours?.push((await timed(() => host.json(["push", "daemon"], env))).seconds);
       const same = await ansible.run();
       if (same.changed !== 0) throw new Error(`ansible changed ${same.changed} things that had not changed`);
-      unchanged.ansible.push(same.seconds);
+      times.ansible?.push(same.seconds);
     }
     for (let i = 0; i < ROUNDS; i++) {
       host.project.write(daemon(`round ${i}`));
       ok(await host.project.cdktf(["synth"]));
       const push = await timed(() => host.json<PushResult>(["push", "daemon"], env));
       if (push.value.restarted.join() !== "bailiwick-agent-echo.service") throw new Error(push.value.restarted.join());
-      changed.ours.push(push.seconds);
+      times.oursChanged?.push(push.seconds);
       ansible.change("etc/agents/echo/hosts", `# round ${i}\n`);
       const other = await ansible.run();
       if (other.changed !== 2) throw new Error(`ansible changed ${other.changed} things, not a file and a unit`);
-      changed.ansible.push(other.seconds);
+      times.ansibleChanged?.push(other.seconds);
     }
-    figures.vs_ansible_unchanged = median(unchanged.ours) / median(unchanged.ansible);
-    figures.vs_ansible_one_file = median(changed.ours) / median(changed.ansible);
-    const version = execFileSync("ansible-playbook", ["--version"], { encoding: "utf8" }).split("\n")[0];
-    details.ansible = { version, unchanged_s: unchanged, one_file_changed_s: changed };
+    const figure = (name: string, key: string) => results.figure(name, times[key] ?? [], "s");
+    const unchanged = figure("push_unchanged_s", "ours") / figure("ansible_unchanged_s", "ansible");
+    results.ratio("vs_ansible_unchanged", unchanged, "<=", 0.5, "x");
+    const changed = figure("push_one_file_s", "oursChanged") / figure("ansible_one_file_s", "ansibleChanged");
+    results.figure("vs_ansible_one_file", [changed], "x");
+    results.note("ansible", execFileSync("ansible-playbook", ["--version"], { encoding: "utf8" }).split("\n")[0] ?? "");
   } finally {
     ansible.close();
   }
@@ -190,4 +184,4 @@ async function besideAnsible(host: BenchHost, env: Record<string, string>): Prom
 if (process.getuid?.() !== 0) throw new Error("not run: the benchmark boots machines and needs root on Linux");
 await openclawHost();
 await commandHost();
-say(`\nwritten: ${writeResult("deploy", figures, AIMS, details)}`);
+results.write();
