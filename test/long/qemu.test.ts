@@ -105,9 +105,9 @@ describe.skipIf(lacking.length > 0)("a host as a virtual machine", () => {
       echo rules: $(auditctl -l | grep -c bailiwick)
       echo apparmor: $(cat /sys/module/apparmor/parameters/enabled)
       echo data: $(findmnt -no SOURCE,FSTYPE /var/lib/bailiwick) $(readlink -f /dev/disk/by-id/bailiwick-data)
-      take() { systemd-run -q --wait "$@" python3 -c "bytearray(200 << 20)" >/dev/null 2>&1; echo $?; }
+      take() { systemd-run -q --wait --collect "$@" python3 -c "bytearray(200 << 20)" >/dev/null 2>&1; echo $?; }
       echo memory free: $(take) bound: $(take -p MemoryMax=50M -p MemorySwapMax=0)
-      many() { systemd-run -q --wait "$@" sh -c "for i in 1 2 3 4 5 6 7 8; do sleep 2 & done" >/dev/null 2>&1; echo $?; }
+      many() { systemd-run -q --wait --collect "$@" sh -c "for i in 1 2 3 4 5 6 7 8; do sleep 2 & done" >/dev/null 2>&1; echo $?; }
       echo tasks free: $(many) bound: $(many -p TasksMax=4)`);
     const fact = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(facts)?.[1] ?? facts;
     expect(fact("virt")).toMatch(/^(qemu|kvm)$/);
