@@ -21,7 +21,7 @@ const notes = host.addWorkspace("notes");
 notes.grantReadWrite(ann);
 notes.grantRead(bob);
 host.addWorkspace("private").grantReadWrite(bob);
-ann.allowEgress("news.example.com");
+ann.allowEgress("news.example.com").allowAddress("10.20.30.40", 22);
 app.synth();
 `;
 
@@ -171,6 +171,7 @@ const FIREWALL_OPEN: Breakage = {
   breaks: [
     ...each("direct", "ports", "sshd", "metadata"),
     ...["agent/ann", "agent/bob", "gateway", "model/demo"].map((id) => `${id}/dns`),
+    "agent/ann/connect/10.20.30.40/22",
     "root/firewall-rules",
   ],
   how: `${BASE.how}\n${RULES.how}\n${restart("bailiwick-firewall")}\n${BASE.undo}\n${RULES.undo}`,
