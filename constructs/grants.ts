@@ -12,6 +12,7 @@ export class GrantBook {
   readonly #invoke: Grants["invoke"] = [];
   readonly #mount: Grants["mount"] = [];
   readonly #egress: Grants["egress"] = [];
+  readonly #call: NonNullable<Grants["call"]> = [];
 
   constructor(host: string) {
     this.host = host;
@@ -58,8 +59,24 @@ export class GrantBook {
     this.#egress.push(grant);
   }
 
+  call(grant: NonNullable<Grants["call"]>[number]): void {
+    const twice = this.#call.some((g) => g.agent === grant.agent && g.server === grant.server);
+    if (twice)
+      this.#twice(
+        `mcpServers.${grant.server}.grantCall`,
+        `server "${grant.server}" to agent "${grant.agent}"`,
+        "give all tools in one grant",
+      );
+    this.#call.push(grant);
+  }
+
   all(): Grants {
-    return { invoke: [...this.#invoke], mount: [...this.#mount], egress: [...this.#egress] };
+    return {
+      invoke: [...this.#invoke],
+      mount: [...this.#mount],
+      egress: [...this.#egress],
+      ...(this.#call.length === 0 ? {} : { call: [...this.#call] }),
+    };
   }
 
   #twice(path: string, what: string, advice: string): never {

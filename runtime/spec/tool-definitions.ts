@@ -1,8 +1,24 @@
-import { McpLock, type PinnedTool, ToolDefinition } from "../policy/tools/schema.ts";
+import {
+  McpLock,
+  type McpServerSpec,
+  type PinnedSource,
+  type PinnedTool,
+  ToolDefinition,
+} from "../policy/tools/schema.ts";
 import { canonicalJson, sha256 } from "./digest.ts";
 
 /** Most tools a server may have; more is no catalogue that somebody reviews. */
 const MAX_TOOLS = 512;
+
+/** Name of the lock file, at the top of a project. */
+export const MCP_LOCK = "mcp.lock.json";
+
+/** Of a server's source, what its tools are pinned to: not its arguments or environment, but whose code or service it is. */
+export function pinnedSource(source: McpServerSpec["source"]): PinnedSource {
+  if (source.kind === "remote") return { kind: "remote", url: source.url };
+  const { kind, package: name, version, integrity, lock } = source;
+  return { kind, package: name, version, integrity, lock };
+}
 
 /** sha256 of the canonical JSON of a tool's definition. */
 export function toolHash(tool: ToolDefinition): string {

@@ -1,12 +1,12 @@
 import { z } from "zod";
 
 /** A tool's name as its server writes it. */
-const ToolName = z
+export const ToolName = z
   .string()
   .regex(/^[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}$/, "must be a tool's name as its server writes it, such as list_issues");
 
 const Hash = z.string().regex(/^[0-9a-f]{64}$/, "must be 64 lower-case hex digits");
-const JsonObject = z.record(z.string(), z.unknown());
+const JsonObject = z.record(z.string(), z.unknown().describe("Anything."));
 
 /** What an agent is told of a tool, and so all of it that is pinned: nothing else that a server says reaches an agent. */
 export const ToolDefinition = z
@@ -54,6 +54,69 @@ const PinnedSource = z
     }),
   ])
   .describe("What the definitions were read from; a server that is made from another source is not pinned.");
+export type PinnedSource = z.infer<typeof PinnedSource>;
+
+const EnvName = z
+  .string()
+  .regex(/^[A-Z_][A-Z0-9_]*$/, "must be the name of an environment variable, such as GITHUB_TOKEN");
+
+const NpmSource = z
+  .strictObject({
+    kind: z.literal("npm").describe("A stdio server from npm, on the host: one process per session of an agent."),
+    folder: z
+      .string()
+      .min(1)
+      .describe(
+        "Folder on the operator's machine with its package.json and package-lock.json (absolute, or relative to the project).",
+      ),
+    package: z.string().min(1).describe("The package that is the server."),
+    version: z.string().min(1).describe("Its version, as locked."),
+    integrity: z.string().describe("Its integrity, as locked."),
+    lock: Hash.describe("sha256 of the package-lock.json."),
+    entry: z
+      .string()
+      .regex(/^node_modules\/(?!.*(?:^|\/)\.\.?(?:\/|$))[A-Za-z0-9@._/+=-]+$/)
+      .describe("The program to run, relative to the folder."),
+    args: z.array(z.string()).describe("Its arguments."),
+    env: z
+      .record(EnvName, z.string().max(4096).describe("Its value."))
+      .describe("Plain environment variables. Never secrets."),
+    secrets: z
+      .record(EnvName, z.string().describe("Name of the secret."))
+      .describe("Environment variables whose values are secrets; set within its process alone."),
+  })
+  .describe("A stdio server from npm.");
+
+const RemoteSource = z
+  .strictObject({
+    kind: z.literal("remote").describe("A service of somebody else, by streamable HTTP. Only the guard reaches it."),
+    url: z
+      .string()
+      .regex(
+        /^https:\/\/[a-z0-9.-]+(\/[A-Za-z0-9._~/-]*)?$/,
+        "must be an https:// URL of an exact name on port 443, such as https://mcp.example.com/mcp",
+      )
+      .describe("Its URL."),
+    token: z.string().nullable().describe("Name of the secret that is sent as bearer token; null for none."),
+  })
+  .describe("A remote server.");
+
+export const McpServerSpec = z
+  .strictObject({
+    uid: z
+      .number()
+      .int()
+      .min(20100)
+      .max(29999)
+      .nullable()
+      .describe("Unix uid of a server on the host; null for a remote one."),
+    source: z.discriminatedUnion("kind", [NpmSource, RemoteSource]).describe("What the server is."),
+    tools: z
+      .array(PinnedTool)
+      .describe("Its tools as reviewed, from mcp.lock.json. None while nothing of it is granted or pinned."),
+  })
+  .describe("One MCP server. Agents reach it through the guard alone.");
+export type McpServerSpec = z.infer<typeof McpServerSpec>;
 
 /** `mcp.lock.json`, at the top of the project: written by `bailiwick mcp pin`, classified and committed by people. */
 export const McpLock = z.strictObject({
@@ -113,6 +176,15 @@ export const GrantedTool = z
   })
   .describe("One tool.");
 export type GrantedTool = z.infer<typeof GrantedTool>;
+
+export const CallGrant = z
+  .strictObject({
+    agent: z.string().describe("Name of the agent that may call."),
+    server: z.string().describe("Name of the MCP server on this host."),
+    tools: z.array(GrantedTool).min(1).describe("The tools; no other of that server exists for the agent."),
+  })
+  .describe("One agent may call some tools of one MCP server through the guard, with a token of its own.");
+export type CallGrant = z.infer<typeof CallGrant>;
 
 /** Bounds of the guard; the numbers are per agent unless they say otherwise. */
 const GuardLimits = z.strictObject({

@@ -5,12 +5,13 @@ import type { HostSpec } from "../../spec/host-spec.ts";
 import { PRINCIPAL_UIDS } from "../../spec/names.ts";
 import { configFolder, RESOLV_CONF } from "./configs.ts";
 import { agentHome } from "./openclaw-config.ts";
-import { type Provided, runtimeComponent } from "./requirements.ts";
+import { type Provided, runtimeComponent, serverComponent } from "./requirements.ts";
 
 const load = (name: string) => loadTemplate(new URL(`./templates/${name}.hbs`, import.meta.url));
 const partials = { common: load("sandbox-common") };
 const agentTemplate = load("sandbox-agent.conf");
 const programTemplate = load("sandbox-program.conf");
+const mcpTemplate = load("sandbox-mcp.conf");
 const egressTemplate = load("sandbox-egress.conf");
 
 const CURRENT = "/opt/bailiwick/current";
@@ -27,6 +28,7 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
     loopbackOnly: principal.names.length === 0,
   };
   if (principal.kind === "agent") return agentSandbox(spec, principal, provided, common);
+  if (principal.kind === "mcp") return mcpSandbox(principal, provided, common);
   if (principal.kind !== "egress") return programSandbox(principal, provided, common);
   // all that any principal could be given, so that a new grant changes its configuration alone
   const bind = [`${PRINCIPAL_UIDS.first}-${PRINCIPAL_UIDS.last}`];
@@ -54,16 +56,39 @@ function agentSandbox(spec: HostSpec, { name }: Principal, provided: Provided, c
   );
 }
 
+/** Programs of this kit that run as principals of their own, by kind. */
+export const PROGRAMS: Readonly<Partial<Record<Principal["kind"], string>>> = {
+  gateway: "model-gateway",
+  model: "demo-model",
+  guard: "mcp-guard",
+};
+
+/** Without a granted name, an MCP server has no network at all. */
+function mcpSandbox(principal: Principal, provided: Provided, common: object): string {
+  return render(
+    mcpTemplate,
+    {
+      ...common,
+      components: [provided.component("node"), provided.component(serverComponent(principal.name))],
+      node: provided.component("node"),
+      offline: principal.names.length === 0,
+    },
+    partials,
+  );
+}
+
 function programSandbox({ kind }: Principal, provided: Provided, common: object): string {
-  const gateway = kind === "gateway";
-  const state = gateway ? "/var/lib/bailiwick/gateway" : null;
+  const component = PROGRAMS[kind];
+  if (component === undefined) throw new Error(`a ${kind} is no program of this kit`);
+  const state = kind === "gateway" ? "/var/lib/bailiwick/gateway" : null;
   return render(
     programTemplate,
     {
       ...common,
-      components: [provided.component("node"), provided.component(gateway ? "model-gateway" : "demo-model")],
+      components: [provided.component("node"), provided.component(component)],
       node: provided.component("node"),
-      configTarget: `/etc/bailiwick/${gateway ? "gateway" : "model"}`,
+      configTarget: `/etc/bailiwick/${kind}`,
+      sockets: kind === "guard" ? "/run/bailiwick-mcp" : null,
       state,
       homeVariable: `HOME=${state ?? "/nonexistent"}`,
     },
