@@ -1,9 +1,11 @@
 import { type Command, parseCall } from "./command.ts";
+import { approve } from "./commands/approve.ts";
 import { ask } from "./commands/ask.ts";
 import { bundle } from "./commands/bundle.ts";
 import { doctor } from "./commands/doctor.ts";
 import { local } from "./commands/local.ts";
 import { logs } from "./commands/logs.ts";
+import { mcp } from "./commands/mcp.ts";
 import { push } from "./commands/push.ts";
 import { rebuild } from "./commands/rebuild.ts";
 import { releases } from "./commands/releases.ts";
@@ -25,6 +27,8 @@ const commands: Record<string, Command> = {
   rollback,
   rebuild,
   secrets,
+  mcp,
+  approve,
   logs,
   ssh,
   doctor,
