@@ -67,7 +67,7 @@ class Exchange {
     line.status = this.#reply.status;
     line.bytesOut = this.#reply.body.length;
     line.ms = Math.round((performance.now() - this.#startedAt) * 10) / 10;
-    if (line.decision === "refused") this.#guard.log.warn(line, "call");
+    if (line.decision === "refused" && !this.#silent) this.#guard.log.warn(line, "call");
     else if (!this.#silent) this.#guard.log.info(line, "call");
     send(this.#res, this.#reply);
   }
@@ -76,6 +76,8 @@ class Exchange {
     const { agent, server } = this.#authorise();
     const { method } = this.#req;
     if (method === "DELETE") return this.#endSession(agent, server);
+    // clients ask for a stream as they connect, and take this for an answer
+    if (method === "GET") this.#silent = true;
     if (method !== "POST")
       throw new Refused({ http: 405 }, "http-method", "no stream is offered; send requests by POST");
     const message = await this.#message();
@@ -199,12 +201,13 @@ class Exchange {
     // a client that hangs up has no more use for the answer
     const aborter = new AbortController();
     this.#res.once("close", () => {
+      // a client that does not read its answers has them count as under way, for they are held in memory
+      end();
       if (!this.#res.writableFinished) aborter.abort();
     });
     try {
       this.#result(id, await callTool(this.#guard, session, { id, params, aborter }, this.#line));
     } finally {
-      end();
       session.usedAt = performance.now();
     }
   }

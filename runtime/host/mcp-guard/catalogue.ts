@@ -3,6 +3,7 @@ import type { GrantedTool, PinnedTool, ToolDefinition } from "../../policy/tools
 import { compareTools } from "../../spec/tool-definitions.ts";
 import { type ArgumentsCheck, argumentsCheck } from "./arguments.ts";
 import { Backend, BackendError } from "./backend.ts";
+import { errorCode } from "./log.ts";
 import type { Listener, Transport } from "./transport.ts";
 
 /** A tool as one agent may call it. */
@@ -76,6 +77,9 @@ export class CataloguedServer {
       return backend;
     } catch (error) {
       backend.close();
+      // of its own error answer only the code: the message is the server's text
+      const reason = error instanceof BackendError && error.kind !== "refused" ? error.message : errorCode(error);
+      this.#log.warn({ server: this.name, reason: reason.slice(0, 200) }, "server unavailable");
       throw error;
     }
   }

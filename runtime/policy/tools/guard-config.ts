@@ -6,7 +6,7 @@ import type { GuardConfig, McpServerSpec } from "./schema.ts";
 
 const GUARD_LIMITS: GuardConfig["limits"] = {
   bodyBytes: 1024 * 1024,
-  resultBytes: 8 * 1024 * 1024,
+  resultBytes: 4 * 1024 * 1024,
   callMs: 60_000,
   startMs: 30_000,
   requestsPerMinute: 240,

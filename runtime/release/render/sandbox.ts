@@ -29,7 +29,7 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
   };
   if (principal.kind === "agent") return agentSandbox(spec, principal, provided, common);
   if (principal.kind === "mcp") return mcpSandbox(principal, provided, common);
-  if (principal.kind !== "egress") return programSandbox(principal, provided, common);
+  if (principal.kind !== "egress") return programSandbox(spec, principal, provided, common);
   // all that any principal could be given, so that a new grant changes its configuration alone
   const bind = [`${PRINCIPAL_UIDS.first}-${PRINCIPAL_UIDS.last}`];
   return render(egressTemplate, { ...common, bind, loopbackOnly: false }, partials);
@@ -77,9 +77,10 @@ function mcpSandbox(principal: Principal, provided: Provided, common: object): s
   );
 }
 
-function programSandbox({ kind }: Principal, provided: Provided, common: object): string {
+function programSandbox(spec: HostSpec, { kind }: Principal, provided: Provided, common: object): string {
   const component = PROGRAMS[kind];
   if (component === undefined) throw new Error(`a ${kind} is no program of this kit`);
+  const local = Object.values(spec.mcpServers ?? {}).some(({ source }) => source.kind === "npm");
   const state = kind === "gateway" ? "/var/lib/bailiwick/gateway" : null;
   return render(
     programTemplate,
@@ -88,7 +89,7 @@ function programSandbox({ kind }: Principal, provided: Provided, common: object)
       components: [provided.component("node"), provided.component(component)],
       node: provided.component("node"),
       configTarget: `/etc/bailiwick/${kind}`,
-      sockets: kind === "guard" ? "/run/bailiwick-mcp" : null,
+      sockets: kind === "guard" && local ? "/run/bailiwick-mcp" : null,
       state,
       homeVariable: `HOME=${state ?? "/nonexistent"}`,
     },

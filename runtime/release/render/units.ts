@@ -72,7 +72,7 @@ export function unitFiles(
   const service = principal.kind === "mcp" ? `${unit}@.service` : `${unit}.service`;
   const content = renderUnit(spec, principal, provided, head);
   return [
-    ...socketFiles(principal, digestOf([content, sandbox])),
+    ...socketFiles(principal, provided, digestOf([content, sandbox])),
     { path: `units/${service}`, mode: 0o444, content },
     { path: `units/${service}.d/50-sandbox.conf`, mode: 0o444, content: sandbox },
     { path: `units/${unit}-probe@.service`, mode: 0o444, content: probe },
@@ -80,13 +80,20 @@ export function unitFiles(
   ];
 }
 
-function socketFiles({ kind, name, unit }: Principal, digest: string): ReleaseFile[] {
+function socketFiles({ kind, name, unit }: Principal, provided: Provided, digest: string): ReleaseFile[] {
   const file = (content: string): ReleaseFile[] => [{ path: `units/${unit}.socket`, mode: 0o444, content }];
   if (kind === "guard") return file(render(guardSocketTemplate, { socket: ADMIN_SOCKET }));
   if (kind !== "mcp") return [];
   const description = `Bailiwick MCP server ${name}`;
+  const component = provided.digest(serverComponent(name));
   return file(
-    render(mcpSocketTemplate, { description, digest, socket: serverSocket(name), owner: principalUser("guard") }),
+    render(mcpSocketTemplate, {
+      description,
+      digest,
+      component,
+      socket: serverSocket(name),
+      owner: principalUser("guard"),
+    }),
   );
 }
 

@@ -368,6 +368,41 @@ describe("limits", () => {
     expect(raw).toMatch(/^HTTP\/1\.1 413 /);
   });
 
+  it("nesting without end, of an agent or of a server, costs that request alone", async () => {
+    const { guard, backend } = await started(TOOLS(), { bodyBytes: 512 * 1024, resultBytes: 2 * 1024 * 1024 });
+    const session = await openSession(guard, "box");
+    const deep = (n: number) => `${"[".repeat(n)}${"]".repeat(n)}`;
+    const body = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"look","arguments":{"text":${deep(200_000)}}}}`;
+    expect((await post(guard, "box", body, { "mcp-session-id": session.id })).body.result).toBeFalsy();
+    backend.onCall = (_, socket, id) => {
+      socket.write(`{"jsonrpc":"2.0","id":${id},"result":{"content":${deep(500_000)}}}\n`);
+      return undefined;
+    };
+    expect(JSON.stringify((await session.call("look", { text: "x" })).body)).toContain("guard");
+    backend.onCall = () => ({ content: [] });
+    expect(refusal(await session.call("look", { text: "x" }))).toBeUndefined();
+  });
+
+  it("an agent that reads no answers holds no more than its calls under way", async () => {
+    const { guard, backend } = await started(TOOLS(), { concurrentCalls: 2, resultBytes: 32 * 1024 * 1024 });
+    const session = await openSession(guard, "box");
+    backend.onCall = () => ({ content: [{ type: "text", text: "x".repeat(16 * 1024 * 1024) }] });
+    const body = (id: number) =>
+      JSON.stringify({ jsonrpc: "2.0", id, method: "tools/call", params: { name: "look", arguments: { text: "x" } } });
+    const stalled = [101, 102].map((id) => {
+      const socket = connect(guard.port, "127.0.0.1");
+      const head = `POST /box HTTP/1.1\r\nhost: 127.0.0.1:${guard.port}\r\nauthorization: Bearer ${TOKENS.ops}\r\nmcp-session-id: ${session.id}\r\ncontent-type: application/json\r\ncontent-length: ${body(id).length}\r\n\r\n`;
+      socket.on("error", () => {}).write(head + body(id));
+      return socket;
+    });
+    await until(() => guard.lines("call").filter(({ tool }) => tool === "look").length === 2, "both calls to end");
+    expect(refusal(await session.call("look", { text: "x" }))).toContain("too many calls are under way");
+    for (const socket of stalled) socket.destroy();
+    await expect
+      .poll(async () => refusal(await session.call("look", { text: "x" })), { timeout: 5_000 })
+      .toBeUndefined();
+  });
+
   it("an oversize frame of a server ends its connection, with a newline or without, and the next call has a new one", async () => {
     const { guard, backend } = await started();
     const session = await openSession(guard, "box");
