@@ -5,7 +5,8 @@ import { z } from "zod";
 import { digestOf, sha256 } from "../spec/digest.ts";
 
 const Package = z.looseObject({
-  version: z.string(),
+  // the root may have none
+  version: z.string().optional(),
   integrity: z.string().optional(),
   resolved: z.string().optional(),
   inBundle: z.boolean().optional(),

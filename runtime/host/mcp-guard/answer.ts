@@ -8,7 +8,7 @@ import { asMessage, CODES, type Id, type Message, PROTOCOL_VERSIONS } from "./me
 import { Refused } from "./refusal.ts";
 import type { Session } from "./sessions.ts";
 import { presentedToken } from "./tokens.ts";
-import { callTool, problemResult, quarantined, unavailable } from "./tool-call.ts";
+import { callTool, problemResult, quarantined } from "./tool-call.ts";
 
 /** Takes one request of an agent from its headers to its line in the log. Never rejects. */
 export async function answer(guard: Guard, req: IncomingMessage, res: ServerResponse): Promise<void> {
@@ -175,15 +175,15 @@ class Exchange {
     session.ready().catch(() => {});
   }
 
-  async #list(session: Session, id: Id): Promise<void> {
+  #list(session: Session, id: Id): void {
     const { agent, server } = session;
     this.#count(agent);
-    if (server.quarantined !== null) throw asRpc(quarantined(server.name));
-    try {
-      await session.verified().catch(unavailable(server.name));
-    } catch (error) {
-      throw error instanceof Refused ? asRpc(error) : error;
+    if (server.quarantined !== null) {
+      const { rule, message } = quarantined(server.name);
+      throw new Refused({ rpc: -32000 }, rule, message);
     }
+    // what is listed is what was reviewed, so nobody waits for the server to be compared with it again; a call does
+    session.verified().catch(() => {});
     const tools = [...(server.grantedTo(agent)?.values() ?? [])].map(({ tool }) => {
       const { hash: _, class: __, ...definition } = tool;
       return definition;
@@ -257,10 +257,6 @@ class Exchange {
     const error = { code: rpc ? as.rpc : CODES.invalidRequest, message: `bailiwick guard: ${message}` };
     this.#reply = { status, body: json({ jsonrpc: "2.0", id, error }) };
   }
-}
-
-function asRpc(refused: Refused): Refused {
-  return new Refused({ rpc: -32000 }, refused.rule, refused.message);
 }
 
 interface Reply {

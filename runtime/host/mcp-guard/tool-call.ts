@@ -115,7 +115,7 @@ function askForApproval(guard: Guard, bound: ReturnType<typeof bindingOf>, given
 }
 
 /** What an agent is told when a server cannot be reached or trusted. */
-export function unavailable(server: string): (error: unknown) => never {
+function unavailable(server: string): (error: unknown) => never {
   return (error) => {
     if (error instanceof QuarantineError) throw quarantined(server);
     if (error instanceof BackendError)

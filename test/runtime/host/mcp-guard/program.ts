@@ -146,7 +146,7 @@ export async function startGuard(config: unknown, credentials: Record<string, st
       .filter((line) => line.startsWith("{") && line.endsWith("}"))
       .map((line) => JSON.parse(line) as Record<string, unknown>);
   const lines = (message: string) => all().filter(({ msg }) => msg === message);
-  await Promise.race([until(() => lines("started").length > 0, "the guard to start"), exited]);
+  await Promise.race([until(() => lines("started").length > 0, "the guard to start", 30_000), exited]);
   (listening as unknown as { _handle: { close(): void } })._handle.close();
   const port = Number(lines("started")[0]?.port);
   if (Number.isNaN(port)) throw new Error(`the guard did not start: ${output}`);
