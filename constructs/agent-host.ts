@@ -12,11 +12,14 @@ import { terraformLiteral } from "./command-line.ts";
 import { componentsDigest } from "./component-inputs.ts";
 import { GrantBook } from "./grants.ts";
 import type { Machine, MachineReview } from "./machines/machine.ts";
+import { McpPackage } from "./mcp-package.ts";
+import { McpServer } from "./mcp-server.ts";
 import { Model } from "./model.ts";
 import { ModelProvider } from "./model-provider.ts";
 import { checked, knownKeys, Refusal, refuse } from "./refuse.ts";
 import { addRelease } from "./release.ts";
 import { Runtime } from "./runtime.ts";
+import type { Secret } from "./secret.ts";
 import { specFile, writeSpecAtSynth } from "./spec-files.ts";
 import { firstBoot } from "./user-data.ts";
 import { Workspace } from "./workspace.ts";
@@ -97,6 +100,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   readonly #models = new Map<string, Model>();
   readonly #agents = new Map<string, Agent>();
   readonly #workspaces = new Map<string, Workspace>();
+  readonly #mcpServers = new Map<string, McpServer>();
   readonly #timeouts: HostSpec["timeouts"];
   readonly #keepReleases: number;
   readonly #baseline: string;
@@ -160,11 +164,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     this.#free(path, "model", name, this.#models);
     if (!(provider instanceof ModelProvider)) refuse(path, provider, "give a ModelProvider, such as .anthropic({…})");
     const { apiKey } = provider;
-    const other = secretsOf([...this.#models.values()]).find((secret) => secret.name === apiKey?.name);
-    if (apiKey !== null && other !== undefined && canonicalJson(other.source) !== canonicalJson(apiKey.source))
-      throw new Refusal(
-        `${path}: received a second secret named "${apiKey.name}" with another source; name one of them otherwise, as { name: "…" }`,
-      );
+    if (apiKey !== null) this.#oneSource(path, apiKey);
     const uid = provider.kind === "demo" ? principalUid(`model/${name}`) : null;
     if (uid !== null) this.#freeUid(path, uid);
     const model = new Model(this, this.#book, name, provider, uid);
@@ -211,6 +211,24 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   }
 
   /**
+   * An MCP server: a principal of its own, or a remote service. No agent may call it before `grantCall`, and without a grant
+   * it needs no entry in `mcp.lock.json`: deploy it, then `bailiwick mcp pin`.
+   * @param name 1 to 20 of a-z, 0-9 and single hyphens; agents see the server under it
+   * @throws Refusal for a bad or taken name, or two secrets of one name
+   */
+  addMcpServer(name: string, source: McpPackage): McpServer {
+    const path = this.#book.path(`addMcpServer("${String(name)}")`);
+    this.#free(path, "MCP server", name, this.#mcpServers);
+    if (!(source instanceof McpPackage)) refuse(path, source, "give McpPackage.npm(…) or McpPackage.remote({…})");
+    for (const secret of source.secrets) this.#oneSource(path, secret);
+    const uid = source.source.kind === "npm" ? principalUid(`mcp/${name}`) : null;
+    if (uid !== null) this.#freeUid(path, uid);
+    const server = new McpServer(this, this.#book, name, source, uid);
+    this.#mcpServers.set(name, server);
+    return server;
+  }
+
+  /**
    * The host's spec as it stands now: what synth writes to `bailiwick/<name>.json` beside the stack's Terraform.
    * @throws Refusal with one line per problem, each with its path
    */
@@ -235,6 +253,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       models: [...this.#models.values()],
       agents: [...this.#agents.values()],
       workspaces: [...this.#workspaces.values()],
+      mcpServers: [...this.#mcpServers.values()],
       grants: this.#book,
     });
   }
@@ -244,7 +263,8 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   }
 
   #realKeys(): boolean {
-    return [...this.#models.values()].some(({ provider }) => provider.kind !== "demo");
+    const secrets = [...this.#mcpServers.values()].some((server) => server.package.secrets.length > 0);
+    return secrets || [...this.#models.values()].some(({ provider }) => provider.kind !== "demo");
   }
 
   #problems(): string[] {
@@ -273,6 +293,15 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       );
   }
 
+  #oneSource(path: string, wanted: Secret): void {
+    const known = secretsOf([...this.#models.values()], [...this.#mcpServers.values()]);
+    const other = known.find((secret) => secret.name === wanted.name);
+    if (other !== undefined && canonicalJson(other.source) !== canonicalJson(wanted.source))
+      throw new Refusal(
+        `${path}: received a second secret named "${wanted.name}" with another source; name one of them otherwise, as { name: "…" }`,
+      );
+  }
+
   #free(path: string, kind: string, name: string, taken: ReadonlyMap<string, unknown>): void {
     checked(`${path}: name`, Name, name);
     if (taken.has(name))
@@ -280,7 +309,8 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   }
 
   #freeUid(path: string, uid: number): void {
-    const holder = [...this.#agents.values(), ...this.#models.values()].find((other) => other.uid === uid);
+    const all = [...this.#agents.values(), ...this.#models.values(), ...this.#mcpServers.values()];
+    const holder = all.find((other) => other.uid === uid);
     if (holder !== undefined)
       throw new Refusal(
         `${path}: uid ${uid}, and so its ports, already belongs to "${holder.name}"; set uid on the agent to another from 20100 to 29999`,

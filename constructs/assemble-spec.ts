@@ -5,6 +5,7 @@ import type { Access } from "./access.ts";
 import type { Agent } from "./agent.ts";
 import type { GrantBook } from "./grants.ts";
 import type { Machine } from "./machines/machine.ts";
+import type { McpServer } from "./mcp-server.ts";
 import type { Model } from "./model.ts";
 import type { Secret } from "./secret.ts";
 import type { Workspace } from "./workspace.ts";
@@ -20,6 +21,7 @@ export interface HostParts {
   readonly models: readonly Model[];
   readonly agents: readonly Agent[];
   readonly workspaces: readonly Workspace[];
+  readonly mcpServers: readonly McpServer[];
   readonly grants: GrantBook;
 }
 
@@ -54,7 +56,7 @@ export function assembleSpec(host: HostParts): AssembledSpec {
       ),
       from: from.map((network, i) => bind(`access.from[${i}]`, network)),
     },
-    secrets: Object.fromEntries(secretsOf(host.models).map(({ name, source }) => [name, { source }])),
+    secrets: Object.fromEntries(secretsOf(host.models, host.mcpServers).map(({ name, source }) => [name, { source }])),
     models: Object.fromEntries(
       host.models.map(({ name, uid, provider }) => [
         name,
@@ -63,6 +65,7 @@ export function assembleSpec(host: HostParts): AssembledSpec {
     ),
     agents: Object.fromEntries(host.agents.map(({ name, uid, runtime }) => [name, { uid, runtime: runtime.spec }])),
     workspaces: Object.fromEntries(host.workspaces.map(({ name }) => [name, {}])),
+    ...(host.mcpServers.length === 0 ? {} : { mcpServers: Object.fromEntries(host.mcpServers.map(serverEntry)) }),
     grants: host.grants.all(),
     timeouts: host.timeouts,
     keepReleases: host.keepReleases,
@@ -70,8 +73,15 @@ export function assembleSpec(host: HostParts): AssembledSpec {
   return { spec, values };
 }
 
-/** Secrets that a host's models refer to, each name once. */
-export function secretsOf(models: readonly Model[]): Secret[] {
-  const secrets = models.flatMap(({ provider }) => (provider.apiKey === null ? [] : [provider.apiKey]));
+function serverEntry({ name, uid, package: { source }, pinned }: McpServer) {
+  return [name, { uid, source, tools: pinned }] as const;
+}
+
+/** Secrets that a host's models and MCP servers refer to, each name once. */
+export function secretsOf(models: readonly Model[], servers: readonly McpServer[]): Secret[] {
+  const secrets = [
+    ...models.flatMap(({ provider }) => (provider.apiKey === null ? [] : [provider.apiKey])),
+    ...servers.flatMap((server) => server.package.secrets),
+  ];
   return [...new Map(secrets.map((secret) => [secret.name, secret])).values()];
 }

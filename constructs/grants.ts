@@ -13,6 +13,7 @@ export class GrantBook {
   readonly #mount: Grants["mount"] = [];
   readonly #egress: Grants["egress"] = [];
   readonly #connect: Grants["connect"] = [];
+  readonly #call: NonNullable<Grants["call"]> = [];
 
   constructor(host: string) {
     this.host = host;
@@ -66,12 +67,24 @@ export class GrantBook {
     this.#connect.push(grant);
   }
 
+  call(grant: NonNullable<Grants["call"]>[number]): void {
+    const twice = this.#call.some((g) => g.agent === grant.agent && g.server === grant.server);
+    if (twice)
+      this.#twice(
+        `mcpServers.${grant.server}.grantCall`,
+        `server "${grant.server}" to agent "${grant.agent}"`,
+        "give all tools in one grant",
+      );
+    this.#call.push(grant);
+  }
+
   all(): Grants {
     return {
       invoke: [...this.#invoke],
       mount: [...this.#mount],
       egress: [...this.#egress],
       connect: [...this.#connect],
+      ...(this.#call.length === 0 ? {} : { call: [...this.#call] }),
     };
   }
 

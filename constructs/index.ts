@@ -1,8 +1,11 @@
 export { Access, type AccessFromEnvProps, type AdminProps, type Anywhere, type SshAccessProps } from "./access.ts";
 export type { Agent } from "./agent.ts";
 export { AgentHost, type AgentHostProps, type AgentProps } from "./agent-host.ts";
+export { Argument } from "./argument.ts";
 export { LocalMachine, type LocalMachineProps } from "./machines/local/local-machine.ts";
 export type { HostOnMachine, Machine, MachineReview, MadeMachine } from "./machines/machine.ts";
+export { McpPackage, type NpmServerProps, type RemoteServerProps } from "./mcp-package.ts";
+export type { McpServer, ToolGrantProps } from "./mcp-server.ts";
 export type { InvokeProps, Model } from "./model.ts";
 export { type HostedProviderProps, ModelProvider, type OpenAiCompatibleProps } from "./model-provider.ts";
 export { Refusal } from "./refuse.ts";

@@ -24,7 +24,7 @@ const rules: { folder: RegExp; own: RegExp[]; packages: RegExp }[] = [
     own: [/^runtime\/(spec|policy|bundle|ssh|local|release|verify)\//, /^cloud-init\//],
     packages: /^zod$/,
   },
-  { folder: /^runtime\/host\//, own: [/^runtime\/spec\//, SCHEMAS], packages: /^(zod|undici|pino)$/ },
+  { folder: /^runtime\/host\//, own: [/^runtime\/spec\//, SCHEMAS], packages: /^(zod|undici|pino|ajv)$/ },
   {
     folder: /^constructs\//,
     own: [/^runtime\/spec\//, SCHEMAS, /^cloud-init\//],

@@ -2,10 +2,11 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
-import { digestOf } from "../spec/digest.ts";
+import { digestOf, sha256 } from "../spec/digest.ts";
 
 const Package = z.looseObject({
-  version: z.string(),
+  // the root may have none
+  version: z.string().optional(),
   integrity: z.string().optional(),
   resolved: z.string().optional(),
   inBundle: z.boolean().optional(),
@@ -39,13 +40,40 @@ export async function lockedPackages(name: string): Promise<LockedPackages> {
     readFile(join(folder, "package.json"), "utf8"),
     readFile(join(folder, "package-lock.json"), "utf8"),
   ]);
-  const packages = new Map(Object.entries(LockFile.parse(JSON.parse(lockFile)).packages).filter(([at]) => at !== ""));
-  for (const [at, found] of packages) {
-    if (found.integrity === undefined && found.inBundle !== true)
-      throw new Error(`${folder}/package-lock.json: "${at}" has no integrity; generate the lock file again`);
+  const locked = parsed(folder, packageJson, lockFile);
+  for (const [at, found] of locked.packages)
     if (found.resolved !== undefined)
       throw new Error(`${folder}/package-lock.json: "${at}" names its registry; remove its "resolved"`);
-  }
+  return locked;
+}
+
+/**
+ * Reads a team's own lock folder. npm notes where it fetched each package from; that is left out here, so packages come from
+ * wherever this machine's npm takes them, and are the ones of the lock file by their integrity.
+ * @param sha256 of the package-lock.json as the spec has it
+ * @throws if it is another one, or if a package has no integrity: one from git, a folder or a link
+ */
+export async function foreignLockedPackages(folder: string, sha256OfLock: string): Promise<LockedPackages> {
+  const [packageJson, text] = await Promise.all([
+    readFile(join(folder, "package.json"), "utf8"),
+    readFile(join(folder, "package-lock.json"), "utf8"),
+  ]);
+  if (sha256(text) !== sha256OfLock)
+    throw new Error(`${folder}/package-lock.json has changed since synth; run it again`);
+  const { packages, ...rest } = LockFile.parse(JSON.parse(text));
+  const unplaced = Object.entries(packages).map(([at, { resolved: _, ...found }]) => [at, found] as const);
+  return parsed(
+    folder,
+    packageJson,
+    `${JSON.stringify({ ...rest, packages: Object.fromEntries(unplaced) }, null, 2)}\n`,
+  );
+}
+
+function parsed(folder: string, packageJson: string, lockFile: string): LockedPackages {
+  const packages = new Map(Object.entries(LockFile.parse(JSON.parse(lockFile)).packages).filter(([at]) => at !== ""));
+  for (const [at, found] of packages)
+    if (found.integrity === undefined && found.inBundle !== true)
+      throw new Error(`${folder}/package-lock.json: "${at}" has no integrity; generate the lock file again`);
   return { folder, digest: digestOf([packageJson, lockFile]), packageJson, lockFile, packages };
 }
 

@@ -13,6 +13,8 @@ const commands: Record<string, () => Promise<Command>> = {
   rollback: async () => (await import("./commands/rollback.ts")).rollback,
   rebuild: async () => (await import("./commands/rebuild.ts")).rebuild,
   secrets: async () => (await import("./commands/secrets.ts")).secrets,
+  mcp: async () => (await import("./commands/mcp.ts")).mcp,
+  approve: async () => (await import("./commands/approve.ts")).approve,
   logs: async () => (await import("./commands/logs.ts")).logs,
   ssh: async () => (await import("./commands/ssh.ts")).ssh,
   doctor: async () => (await import("./commands/doctor.ts")).doctor,

@@ -14,6 +14,7 @@ import {
   type SealRequest,
   type StageRequest,
 } from "../spec/activator.ts";
+import { type GuardAnswer, GuardAnswer as GuardAnswerSchema, type GuardRequest } from "../spec/guard-admin.ts";
 import type { Connection } from "../ssh/connection.ts";
 
 /** An action the host refused or failed at, in the host's own words. */
@@ -102,6 +103,11 @@ export class Activator {
 
   ask(agent: string, message: string, timeoutSeconds: number): Promise<AskAnswer> {
     return this.#call("ask", { agent, message, timeoutSeconds }, AskAnswer);
+  }
+
+  /** Asks the MCP guard, as root. @throws HostError if the host has none */
+  guard(request: GuardRequest): Promise<GuardAnswer> {
+    return this.#call("guard", request, GuardAnswerSchema);
   }
 
   /**

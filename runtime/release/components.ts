@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import type { Component } from "../bundle/component.ts";
 import { folderComponent } from "../bundle/folder.ts";
 import { hostProgramComponent } from "../bundle/host-program.ts";
+import { lockedServerComponent } from "../bundle/locked-server.ts";
 import { nodeComponent } from "../bundle/node.ts";
 import { openclawComponent } from "../bundle/openclaw.ts";
 import type { HostSpec } from "../spec/host-spec.ts";
@@ -27,9 +28,12 @@ function build(
   { project, progress }: { project: string; progress: (line: string) => void },
 ): Promise<Component> {
   if (name === "node") return nodeComponent({ progress });
-  if (name === "activator" || name === "model-gateway" || name === "demo-model")
+  if (name === "activator" || name === "model-gateway" || name === "demo-model" || name === "mcp-guard")
     return hostProgramComponent(name, fileURLToPath(new URL(`../host/${name}/main.ts`, import.meta.url)), { progress });
   if (name.startsWith("openclaw-")) return openclawComponent({ version: name.slice("openclaw-".length) }, { progress });
+  const server = name.startsWith("mcp-server-") ? spec.mcpServers?.[name.slice("mcp-server-".length)] : undefined;
+  if (server?.source.kind === "npm")
+    return lockedServerComponent(resolve(project, server.source.folder), server.source.lock, { name, progress });
   const agent = name.startsWith("command-") ? spec.agents[name.slice("command-".length)] : undefined;
   if (agent?.runtime.kind !== "command")
     throw new Error(`the spec needs a component ${name} that this kit cannot build`);

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { ConnectGrant, EgressGrant } from "../policy/egress/schema.ts";
 import { InvokeGrant, ModelProviderSpec } from "../policy/models/schema.ts";
 import { SecretSource } from "../policy/secrets/schema.ts";
+import { CallGrant, McpServerSpec } from "../policy/tools/schema.ts";
 import { MountGrant, WorkspaceSpec } from "../policy/workspaces/schema.ts";
 import { Binding, bindable } from "./binding.ts";
 import { Name, PRINCIPAL_UIDS } from "./names.ts";
@@ -99,6 +100,7 @@ const HostFields = z
     models: named(Model).describe("Model providers by name."),
     agents: named(Agent).describe("Agents by name."),
     workspaces: named(WorkspaceSpec).describe("Workspaces by name."),
+    mcpServers: named(McpServerSpec).optional().describe("MCP servers by name. Absent: none."),
     grants: z
       .strictObject({
         invoke: z.array(InvokeGrant).describe("Which agent may call which models."),
@@ -107,6 +109,10 @@ const HostFields = z
         connect: z
           .array(ConnectGrant)
           .describe("Which agent may reach which other port of a name, or port of an address."),
+        call: z
+          .array(CallGrant)
+          .optional()
+          .describe("Which agent may call which tools of which MCP server. Absent: none."),
       })
       .describe("Everything that is allowed. What is not listed is denied."),
     timeouts: z

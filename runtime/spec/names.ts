@@ -29,8 +29,8 @@ export const SYSTEM_PRINCIPALS = {
 
 type SystemPrincipal = keyof typeof SYSTEM_PRINCIPALS;
 
-/** `agent/ops`, `model/demo`, or one of the system principals. */
-export type PrincipalId = SystemPrincipal | `agent/${string}` | `model/${string}`;
+/** `agent/ops`, `model/demo`, `mcp/github`, or one of the system principals. */
+export type PrincipalId = SystemPrincipal | `agent/${string}` | `model/${string}` | `mcp/${string}`;
 
 const HASHED_FIRST = 20100;
 
@@ -61,3 +61,6 @@ export function egressPort(uid: number): number {
 
 /** The one port on which the model gateway serves all agents. */
 export const GATEWAY_PORT = 4000;
+
+/** The one port on which the MCP guard serves all agents. */
+export const GUARD_PORT = 4100;

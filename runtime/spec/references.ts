@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import type { GrantedTool, PinnedTool } from "../policy/tools/schema.ts";
 import type { HostSpec } from "./host-spec.ts";
 import { principalUid } from "./names.ts";
 
@@ -10,6 +11,7 @@ export function checkReferences(spec: HostSpec, ctx: z.core.$RefinementCtx): voi
   checkAccess(spec, issue);
   checkModels(spec, issue);
   checkGrants(spec, issue);
+  checkMcpServers(spec, issue);
   checkUids(spec, issue);
   for (const [name, agent] of Object.entries(spec.agents)) {
     if (agent.runtime.kind === "openclaw" && agent.runtime.model !== null) {
@@ -88,6 +90,10 @@ function checkGrants(spec: HostSpec, issue: Issue): void {
     const agent = principal.startsWith("agent/") ? principal.slice("agent/".length) : undefined;
     if (agent !== undefined && !(agent in spec.agents))
       issue([...path, "principal"], unknown("agent", agent, spec.agents));
+    const server = principal.startsWith("mcp/") ? principal.slice("mcp/".length) : undefined;
+    const servers = Object.entries(spec.mcpServers ?? {}).filter(([, { source }]) => source.kind === "npm");
+    if (server !== undefined && !servers.some(([name]) => name === server))
+      issue([...path, "principal"], unknown("MCP server on the host", server, Object.fromEntries(servers)));
   };
   spec.grants.egress.forEach((grant, i) => {
     const path = ["grants", "egress", i];
@@ -99,6 +105,67 @@ function checkGrants(spec: HostSpec, issue: Issue): void {
     checkPrincipal(path, grant.principal);
     once(path, `port ${grant.port} of "${grant.host}" to "${grant.principal}"`);
   });
+}
+
+function checkMcpServers(spec: HostSpec, issue: Issue): void {
+  const servers = spec.mcpServers ?? {};
+  for (const [name, { uid, source }] of Object.entries(servers)) {
+    const path = ["mcpServers", name];
+    const local = source.kind === "npm";
+    if (local !== (uid !== null))
+      issue(
+        [...path, "uid"],
+        local ? "received null; a server on the host needs a uid" : "a remote server has no uid; use null",
+      );
+    const named = local
+      ? Object.entries(source.secrets).map(([key, secret]) => [["source", "secrets", key], secret] as const)
+      : source.token === null
+        ? []
+        : [[["source", "token"], source.token] as const];
+    for (const [at, secret] of named)
+      if (!(secret in spec.secrets)) issue([...path, ...at], unknown("secret", secret, spec.secrets));
+    for (const key of local ? Object.keys(source.secrets) : [])
+      if (local && key in source.env)
+        issue([...path, "source", "env", key], `received "${key}", which is a secret as well; give it once`);
+  }
+  const seen = new Set<string>();
+  (spec.grants.call ?? []).forEach(({ agent, server, tools }, i) => {
+    const path = ["grants", "call", i];
+    if (!(agent in spec.agents)) issue([...path, "agent"], unknown("agent", agent, spec.agents));
+    const known = servers[server];
+    if (known === undefined) {
+      issue([...path, "server"], unknown("MCP server", server, servers));
+      return;
+    }
+    if (seen.has(`${agent}/${server}`))
+      issue(path, `server "${server}" to agent "${agent}" is granted twice; give all tools in one grant`);
+    seen.add(`${agent}/${server}`);
+    tools.forEach((tool, k) => {
+      const why = grantedToolProblem(known.tools, tool, server);
+      if (why !== undefined) issue([...path, "tools", k], why);
+      if (tools.findIndex(({ name }) => name === tool.name) !== k)
+        issue([...path, "tools", k], `received "${tool.name}", which is in the grant twice; remove one`);
+    });
+  });
+}
+
+/** Why a tool cannot be granted so; undefined if it can. */
+export function grantedToolProblem(
+  pinned: readonly PinnedTool[],
+  tool: GrantedTool,
+  server: string,
+): string | undefined {
+  const known = pinned.find(({ name }) => name === tool.name);
+  if (known === undefined)
+    return `received "${tool.name}", which is no pinned tool of "${server}"; it has ${list(pinned.map(({ name }) => name))}: deploy the server without the grant, run \`bailiwick mcp pin <host> ${server}\`, review mcp.lock.json`;
+  if (known.class === null)
+    return `received "${tool.name}", which nobody has classified; set its "class" in mcp.lock.json to "read" if it changes nothing anywhere, else to "write"`;
+  const properties = known.inputSchema.properties;
+  const names = typeof properties === "object" && properties !== null ? Object.keys(properties) : [];
+  const strange = Object.keys(tool.arguments).find((name) => !names.includes(name));
+  if (strange !== undefined)
+    return `received argument "${strange}", which "${tool.name}" does not have; it has ${list(names)}`;
+  return undefined;
 }
 
 function checkUids(spec: HostSpec, issue: Issue): void {
@@ -113,6 +180,8 @@ function checkUids(spec: HostSpec, issue: Issue): void {
   for (const [name, agent] of Object.entries(spec.agents)) claim(agent.uid, `agent "${name}"`, ["agents", name, "uid"]);
   for (const [name, model] of Object.entries(spec.models))
     if (model.uid !== null) claim(model.uid, `model "${name}"`, ["models", name, "uid"]);
+  for (const [name, { uid }] of Object.entries(spec.mcpServers ?? {}))
+    if (uid !== null) claim(uid, `MCP server "${name}"`, ["mcpServers", name, "uid"]);
 }
 
 function unknown(kind: string, name: string, known: Record<string, unknown>): string {

@@ -45,7 +45,7 @@ const CommandRuntime = z
     ),
   })
   .describe(
-    "Any other daemon: a folder as a component and one command as a unit. It is given BAILIWICK_PORT, BAILIWICK_MODEL_URL_<PROVIDER>, and its virtual key as the credential file $CREDENTIALS_DIRECTORY/agent.<name>.virtual-key.",
+    "Any other daemon: a folder as a component and one command as a unit. It is given BAILIWICK_PORT, BAILIWICK_MODEL_URL_<PROVIDER>, BAILIWICK_MCP_URL_<SERVER>, and as credential files its virtual key, $CREDENTIALS_DIRECTORY/agent.<name>.virtual-key, and its token for the MCP guard, agent.<name>.mcp-token.",
   );
 
 export const RuntimeSpec = z

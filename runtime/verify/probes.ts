@@ -2,6 +2,7 @@ import { egressProbes } from "../policy/egress/probes.ts";
 import { modelProbes } from "../policy/models/probes.ts";
 import type { Probe, Subject } from "../policy/probe.ts";
 import { secretProbes } from "../policy/secrets/probes.ts";
+import { toolProbes } from "../policy/tools/probes.ts";
 import { workspaceProbes } from "../policy/workspaces/probes.ts";
 import { accessProbes } from "./probes/access.ts";
 import { firewallProbes } from "./probes/firewall.ts";
@@ -22,6 +23,7 @@ export function hostProbes(subject: Subject, view: OutsideView): Probe[] {
     ...unitProbes(subject),
     ...egressProbes(subject),
     ...modelProbes(subject),
+    ...toolProbes(subject),
     ...workspaceProbes(subject),
     ...secretProbes(subject),
     ...sandboxProbes(subject),

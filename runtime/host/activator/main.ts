@@ -8,11 +8,13 @@ import {
   SealRequest,
   StageRequest,
 } from "../../spec/activator.ts";
+import { GuardRequest } from "../../spec/guard-admin.ts";
 import { activate, confirm } from "./activate.ts";
 import { ask } from "./ask.ts";
 import { audit } from "./audit.ts";
 import { checkComponents } from "./components.ts";
 import { seal, versionsOf } from "./credentials.ts";
+import { askGuard } from "./guard.ts";
 import { requireLock, takeLock, takeOver } from "./lock.ts";
 import { currentFiles, facts, releases, status } from "./observe.ts";
 import { stage } from "./release.ts";
@@ -41,6 +43,15 @@ const verbs: Record<string, (input: unknown) => Promise<unknown>> = {
     const request = StageRequest.parse(input);
     await requireLock(request.token);
     return { digest: await stage(request) };
+  },
+  guard: async (input) => {
+    const request = GuardRequest.parse(input);
+    if (!("by" in request)) return askGuard(request);
+    // sudo names who called it: an admin approves under no other name than the account's own
+    const by = process.env.SUDO_USER ?? "root";
+    const answer = await askGuard({ ...request, by });
+    await audit(request.do, { id: request.id, settled: "settled" in answer });
+    return answer;
   },
   activate: async (input) => {
     const request = ActivateRequest.parse(input);

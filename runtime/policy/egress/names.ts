@@ -4,7 +4,8 @@ import { providerUrl } from "../models/provider-url.ts";
 
 /**
  * The exact TLS server names a principal may reach, sorted: its grants, and for the gateway the host of every provider
- * that some agent may call. A provider that no agent may call is not reachable.
+ * that some agent may call. A provider that no agent may call is not reachable. The guard reaches each remote MCP server, since
+ * its tools are pinned before anything of it is granted.
  */
 export function egressNames(spec: HostSpec, principal: PrincipalId): string[] {
   const names = new Set(spec.grants.egress.filter((grant) => grant.principal === principal).map((grant) => grant.name));
@@ -13,5 +14,8 @@ export function egressNames(spec: HostSpec, principal: PrincipalId): string[] {
       const url = providerUrl(name, model);
       if (url !== null && spec.grants.invoke.some((grant) => grant.model === name)) names.add(new URL(url).hostname);
     }
+  if (principal === "guard")
+    for (const { source } of Object.values(spec.mcpServers ?? {}))
+      if (source.kind === "remote") names.add(new URL(source.url).hostname);
   return [...names].sort();
 }

@@ -2,6 +2,7 @@ import type { HostSpec } from "../../spec/host-spec.ts";
 import {
   egressPort,
   GATEWAY_PORT,
+  GUARD_PORT,
   type PrincipalId,
   principalPort,
   principalUid,
@@ -13,8 +14,8 @@ import { egressNames } from "./names.ts";
 /** A principal of one host, as the firewall, the egress proxy and systemd know it. */
 export interface Principal {
   readonly id: PrincipalId;
-  readonly kind: "egress" | "gateway" | "model" | "agent";
-  /** Name of the agent or model; the kind itself for the egress proxy and the gateway. */
+  readonly kind: "egress" | "gateway" | "guard" | "model" | "mcp" | "agent";
+  /** Name of the agent, model or MCP server; the kind itself for the egress proxy, the gateway and the guard. */
   readonly name: string;
   readonly uid: number;
   readonly user: string;
@@ -22,7 +23,10 @@ export interface Principal {
   readonly unit: string;
   /** Chain in nft table `inet bailiwick`. */
   readonly chain: string;
-  /** Loopback port it serves on; null for the egress proxy, whose ports are those of the principals it serves. */
+  /**
+   * Loopback port it serves on. Null for the egress proxy, whose ports are those of the principals it serves, and for MCP
+   * servers, which serve on a unix socket.
+   */
   readonly port: number | null;
   /** TLS server names it may reach. */
   readonly names: readonly string[];
@@ -32,7 +36,8 @@ export interface Principal {
 
 /**
  * The principals of a host in the order in which they start. The egress proxy is one only if some other principal has a
- * name to reach, the gateway only if there is a model or a name granted to it: what has no use has no process.
+ * name to reach, the gateway only if there is a model or a name granted to it, the guard only if there is an MCP server: what
+ * has no use has no process.
  */
 export function hostPrincipals(spec: HostSpec): Principal[] {
   const models = byName(spec.models).flatMap(([name, { uid }]) =>
@@ -44,7 +49,18 @@ export function hostPrincipals(spec: HostSpec): Principal[] {
     principal(spec, `agent/${name}`, "agent", name, uid, `agent_${name}`, principalPort(uid)),
   );
   const hasGateway = Object.keys(spec.models).length > 0 || usesEgress(gateway);
-  const others = [...models, ...(hasGateway ? [gateway] : []), ...agents];
+  const servers = byName(spec.mcpServers ?? {});
+  const mcp = servers.flatMap(([name, { uid }]) =>
+    uid === null ? [] : [principal(spec, `mcp/${name}`, "mcp", name, uid, `mcp_${name}`, null)],
+  );
+  const guard = principal(spec, "guard", "guard", "guard", principalUid("guard"), "tool_guard", GUARD_PORT);
+  const others = [
+    ...models,
+    ...(hasGateway ? [gateway] : []),
+    ...mcp,
+    ...(servers.length > 0 ? [guard] : []),
+    ...agents,
+  ];
   if (!others.some(usesEgress)) return others;
   return [principal(spec, "egress", "egress", "egress", principalUid("egress"), "egress_proxy", null), ...others];
 }
@@ -57,6 +73,14 @@ export function usesEgress({ names, forwards }: Principal): boolean {
 /** Loopback ports of the egress proxy that are a principal's own. */
 export function frontendsOf({ uid, names, forwards }: Principal): number[] {
   return [...(names.length > 0 ? [egressPort(uid)] : []), ...forwards.map(({ frontend }) => frontend)];
+}
+
+/**
+ * Name of a principal's service for systemd. An MCP server's is a template, of which each connection starts an instance;
+ * the one that this names never runs, and shows what all of them are.
+ */
+export function serviceName({ kind, unit }: Pick<Principal, "kind" | "unit">): string {
+  return kind === "mcp" ? `${unit}@verify.service` : `${unit}.service`;
 }
 
 /** Entries of a record in code point order of their keys, so that what is rendered does not depend on insertion order. */

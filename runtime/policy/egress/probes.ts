@@ -21,7 +21,9 @@ interface Compared {
 /** What each principal may reach on the network: its granted names, its granted ports, nothing else. */
 export function egressProbes(subject: Subject): Probe[] {
   const principals = hostPrincipals(subject.spec);
-  return principals.flatMap((principal) => {
+  // an MCP server without a granted name has no network whose rules could be tried: see policy/tools/probes.ts
+  const networked = principals.filter(({ kind, names }) => kind !== "mcp" || names.length > 0);
+  return networked.flatMap((principal) => {
     const others = principals.filter(({ id }) => id !== principal.id);
     const egress = principal.kind === "egress";
     return [
@@ -151,9 +153,10 @@ function local(principal: Principal, targets: readonly { what: string; port: num
 }
 
 function ports(subject: Subject, principal: Principal, others: readonly Principal[]): Probe<LocalPort[]> {
-  const { invoke } = subject.spec.grants;
+  const { invoke, call = [] } = subject.spec.grants;
   const granted = (other: Principal) =>
     (principal.kind === "agent" && other.kind === "gateway" && invoke.some(({ agent }) => agent === principal.name)) ||
+    (principal.kind === "agent" && other.kind === "guard" && call.some(({ agent }) => agent === principal.name)) ||
     (principal.kind === "gateway" && other.kind === "model" && invoke.some(({ model }) => model === other.name));
   const targets = others.flatMap((other) => [
     ...(other.port === null || granted(other) ? [] : [{ what: `port ${other.port} of ${other.id}`, port: other.port }]),

@@ -17,8 +17,8 @@ export const EgressGrant = z
   .strictObject({
     principal: z
       .string()
-      .regex(/^(gateway|agent\/[a-z0-9-]+)$/)
-      .describe("Who may connect: `agent/<name>` or `gateway`."),
+      .regex(/^(gateway|(agent|mcp)\/[a-z0-9-]+)$/)
+      .describe("Who may connect: `agent/<name>`, `mcp/<name>` (an MCP server on the host) or `gateway`."),
     name: DnsName.describe("The exact TLS server name that may be reached, on TCP 443."),
   })
   .describe("One principal may open TLS connections to one exact name; the address is resolved by the egress proxy.");

@@ -15,14 +15,38 @@ export function gatewayTokenCredential(agent: string): string {
   return `agent.${agent}.gateway-token`;
 }
 
-/** Credentials of an agent's unit, sorted: a virtual key if it may call any model, a gateway token for OpenClaw. */
+/** Sealed credential with which an agent calls the MCP guard; made on the host, known to the guard by its hash. */
+export function mcpTokenCredential(agent: string): string {
+  return `agent.${agent}.mcp-token`;
+}
+
+/**
+ * Credentials of an agent's unit, sorted: a virtual key if it may call any model, a token for the guard if it may call any
+ * tool, a gateway token for OpenClaw.
+ */
 export function agentCredentials(spec: HostSpec, agent: string): string[] {
   const openclaw = spec.agents[agent]?.runtime.kind === "openclaw";
   const invokes = spec.grants.invoke.some((grant) => grant.agent === agent);
+  const calls = spec.grants.call?.some((grant) => grant.agent === agent) ?? false;
   return [
+    ...(calls ? [mcpTokenCredential(agent)] : []),
     ...(openclaw ? [gatewayTokenCredential(agent)] : []),
     ...(invokes ? [virtualKeyCredential(agent)] : []),
   ].sort();
+}
+
+/** Secrets that the guard's unit is given, sorted: the tokens of remote MCP servers. */
+export function guardSecrets(spec: HostSpec): string[] {
+  const tokens = Object.values(spec.mcpServers ?? {}).flatMap(({ source }) =>
+    source.kind === "remote" && source.token !== null ? [source.token] : [],
+  );
+  return [...new Set(tokens)].sort();
+}
+
+/** Secrets that an MCP server's own unit is given, sorted. */
+export function serverSecrets(spec: HostSpec, server: string): string[] {
+  const source = spec.mcpServers?.[server]?.source;
+  return source?.kind === "npm" ? [...new Set(Object.values(source.secrets))].sort() : [];
 }
 
 /** Secrets that the gateway's unit is given, sorted: the keys of providers that some agent may call, and no others. */

@@ -1,4 +1,4 @@
-import { hostPrincipals, type Principal } from "../egress/principals.ts";
+import { hostPrincipals, type Principal, serviceName } from "../egress/principals.ts";
 import { broken, held, unless, unprovable, words } from "../judgement.ts";
 import type { Outcome, Probe, Subject } from "../probe.ts";
 
@@ -40,6 +40,9 @@ function secretPaths({ spec, manifest }: Subject, principal: Principal, all: rea
       ...(principal.kind === "egress" || principal.kind === "gateway"
         ? []
         : ["/opt/bailiwick/current/etc/gateway/gateway.json"]),
+      ...(principal.kind !== "egress" && all.some(({ kind }) => kind === "guard")
+        ? ["/opt/bailiwick/current/etc/guard/guard.json"]
+        : []),
     ]),
   ];
 }
@@ -98,7 +101,7 @@ function ownCredentials({ manifest }: Subject, principal: Principal): Probe<Outc
     title: `${principal.unit} is given sealed credentials of the release, and no secret in another way`,
     expected: "LoadCredentialEncrypted= alone",
     read: (host) =>
-      host.root({ do: "run", argv: ["systemctl", "cat", "--no-pager", `${principal.unit}.service`], seconds: 10 }),
+      host.root({ do: "run", argv: ["systemctl", "cat", "--no-pager", serviceName(principal)], seconds: 10 }),
     judge: (outcome) => {
       if (!outcome.ok) return unprovable(words(outcome), "systemd did not show the unit");
       const { stdout } = outcome.value as { stdout: string };

@@ -1,7 +1,9 @@
 import { NO_RESOLVER, renderHosts } from "../../policy/egress/hosts.ts";
 import type { Principal } from "../../policy/egress/principals.ts";
 import { gatewayConfig } from "../../policy/models/gateway-config.ts";
-import { virtualKeyCredential } from "../../policy/secrets/credentials.ts";
+import { mcpTokenCredential, secretCredential, virtualKeyCredential } from "../../policy/secrets/credentials.ts";
+import { guardConfig } from "../../policy/tools/guard-config.ts";
+import { launcher } from "../../policy/tools/launcher.ts";
 import { canonicalJson, digestOf, sha256 } from "../../spec/digest.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseFile } from "../../spec/manifest.ts";
@@ -11,6 +13,7 @@ import type { Provided } from "./requirements.ts";
 /** Where a principal's own configuration lies in a release: mounted into its sandbox as a folder, and nobody else's. */
 export function configFolder({ kind, name }: Principal): string {
   if (kind === "agent") return `etc/agents/${name}`;
+  if (kind === "mcp") return `etc/mcp/${name}`;
   return kind === "model" ? `etc/models/${name}` : `etc/${kind}`;
 }
 
@@ -24,6 +27,21 @@ export function configFiles(spec: HostSpec, principal: Principal, provided: Prov
   if (principal.kind === "gateway") {
     const config = gatewayConfig(spec, (agent) => provided.textHashes(virtualKeyCredential(agent)));
     files.push(file("gateway.json", `${canonicalJson(config)}\n`));
+  }
+  if (principal.kind === "guard") {
+    const config = guardConfig(spec, (agent) => provided.textHashes(mcpTokenCredential(agent)));
+    files.push(file("guard.json", `${canonicalJson(config)}\n`));
+  }
+  if (principal.kind === "mcp") {
+    const source = spec.mcpServers?.[principal.name]?.source;
+    const secrets = source?.kind === "npm" ? source.secrets : {};
+    const credentials = Object.entries(secrets).sort(([a], [b]) => (a < b ? -1 : 1));
+    files.push(
+      file(
+        "launcher.mjs",
+        launcher(Object.fromEntries(credentials.map(([key, secret]) => [key, secretCredential(secret)]))),
+      ),
+    );
   }
   if (principal.kind === "agent" && spec.agents[principal.name]?.runtime.kind === "openclaw")
     files.push(file("openclaw.json", `${JSON.stringify(openclawConfig(spec, principal), null, 2)}\n`));

@@ -8,7 +8,7 @@ import { principalPort, principalUser } from "../../spec/names.ts";
 import type { ReleaseInput } from "./input.ts";
 import { agentHome, openclawWorkspace } from "./openclaw-config.ts";
 import { type Provided, requiredComponents, runtimeComponent } from "./requirements.ts";
-import { unitCredentials } from "./units.ts";
+import { startedUnits, unitCredentials } from "./units.ts";
 
 /** What a release says about itself to the activator and to verify. */
 export function releaseManifest(
@@ -25,13 +25,15 @@ export function releaseManifest(
     kit: kitVersion,
     spec: digestOf(spec),
     components: Object.fromEntries(requiredComponents(spec).map((name) => [name, provided.digest(name)])),
-    units: principals.map((principal) => ({
-      name: `${principal.unit}.service`,
-      principal: principal.id,
-      chain: principal.chain,
-      reload: principal.kind === "egress" ? ["etc/egress/haproxy.cfg"] : [],
-      ready: readyEndpoint(spec, principal),
-    })),
+    units: principals.flatMap((principal) =>
+      startedUnits(principal).map((name) => ({
+        name,
+        principal: principal.id,
+        chain: principal.chain,
+        reload: principal.kind === "egress" ? ["etc/egress/haproxy.cfg"] : [],
+        ready: name.endsWith(".service") ? readyEndpoint(spec, principal) : null,
+      })),
+    ),
     users: principals.map(({ user, uid, id }) => ({ name: user, uid, principal: id })),
     directories: directories(spec, principals),
     acls: byName(spec.agents).flatMap(([name]) =>

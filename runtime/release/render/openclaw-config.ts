@@ -2,7 +2,7 @@ import type { Principal } from "../../policy/egress/principals.ts";
 import type { ProviderKind } from "../../policy/models/schema.ts";
 import { gatewayTokenCredential, virtualKeyCredential } from "../../policy/secrets/credentials.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
-import { GATEWAY_PORT } from "../../spec/names.ts";
+import { GATEWAY_PORT, GUARD_PORT } from "../../spec/names.ts";
 
 /** Home of an agent on the host and in its sandbox. */
 export function agentHome(agent: string): string {
@@ -69,6 +69,7 @@ export function openclawConfig(spec: HostSpec, { name, unit, port }: Principal):
         ...(grants.length > 0 ? { "virtual-key": secretFile(virtualKeyCredential(name)) } : {}),
       },
     },
+    ...mcpServers(spec, name),
     plugins: { allow: ["memory-core"], slots: { memory: "none" } },
     agents: {
       defaults: {
@@ -105,6 +106,20 @@ export function openclawConfig(spec: HostSpec, { name, unit, port }: Principal):
       consoleStyle: "json",
     },
   };
+}
+
+/** Environment variable of an OpenClaw unit with its token for the MCP guard: headers take no reference to a file. */
+export const MCP_TOKEN_VARIABLE = "BAILIWICK_MCP_TOKEN";
+
+function mcpServers(spec: HostSpec, agent: string): object {
+  const servers = (spec.grants.call ?? []).filter((grant) => grant.agent === agent).map(({ server }) => server);
+  if (servers.length === 0) return {};
+  const entry = (server: string) => ({
+    url: `http://127.0.0.1:${GUARD_PORT}/${server}`,
+    transport: "streamable-http",
+    headers: { Authorization: `Bearer \${${MCP_TOKEN_VARIABLE}}` },
+  });
+  return { mcp: { servers: Object.fromEntries(servers.sort().map((server) => [server, entry(server)])) } };
 }
 
 /** OpenClaw appends `/chat/completions` to the one base and `/v1/messages` to the other. */

@@ -1,5 +1,5 @@
 import { byName, hostPrincipals } from "../../policy/egress/principals.ts";
-import { agentCredentials, gatewaySecrets } from "../../policy/secrets/credentials.ts";
+import { agentCredentials, gatewaySecrets, guardSecrets, serverSecrets } from "../../policy/secrets/credentials.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { RuntimeSpec } from "../../spec/runtime.ts";
 import type { Credential, ReleaseInput } from "./input.ts";
@@ -7,6 +7,11 @@ import type { Credential, ReleaseInput } from "./input.ts";
 /** Name of the component that an agent's runtime is. */
 export function runtimeComponent(agent: string, runtime: RuntimeSpec): string {
   return runtime.kind === "openclaw" ? `openclaw-${runtime.version}` : `command-${agent}`;
+}
+
+/** Name of the component that an MCP server on the host is. */
+export function serverComponent(server: string): string {
+  return `mcp-server-${server}`;
 }
 
 /** Names of the components that a release of this spec needs, sorted. */
@@ -17,17 +22,25 @@ export function requiredComponents(spec: HostSpec): string[] {
     "activator",
     ...(principals.some(({ kind }) => kind === "gateway") ? ["model-gateway"] : []),
     ...(principals.some(({ kind }) => kind === "model") ? ["demo-model"] : []),
+    ...(principals.some(({ kind }) => kind === "guard") ? ["mcp-guard"] : []),
+    ...principals.flatMap(({ kind, name }) => (kind === "mcp" ? [serverComponent(name)] : [])),
     ...new Set(Object.entries(spec.agents).map(([name, { runtime }]) => runtimeComponent(name, runtime))),
   ].sort();
 }
 
 /**
  * What must be sealed on the host before a release of this spec can run: `secrets`, names of the operator's secrets (the
- * keys of providers that some agent may call), and `generated`, names of credentials that the host makes itself.
+ * keys of providers that some agent may call, and what MCP servers need), and `generated`, names of credentials that the host makes itself.
  */
 export function requiredCredentials(spec: HostSpec): { secrets: string[]; generated: string[] } {
   return {
-    secrets: gatewaySecrets(spec),
+    secrets: [
+      ...new Set([
+        ...gatewaySecrets(spec),
+        ...guardSecrets(spec),
+        ...byName(spec.mcpServers ?? {}).flatMap(([name]) => serverSecrets(spec, name)),
+      ]),
+    ].sort(),
     generated: byName(spec.agents)
       .flatMap(([name]) => agentCredentials(spec, name))
       .sort(),

@@ -1,6 +1,6 @@
 import type { Principal } from "../../policy/egress/principals.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
-import { GATEWAY_PORT } from "../../spec/names.ts";
+import { GATEWAY_PORT, GUARD_PORT } from "../../spec/names.ts";
 import type { CommandRuntime } from "../../spec/runtime.ts";
 
 /** Environment of OpenClaw's unit: where its configuration and state are, and that it changes and fetches nothing. */
@@ -44,6 +44,10 @@ export function commandUnit(
       ...providers
         .sort()
         .map((provider) => `BAILIWICK_MODEL_URL_${envName(provider)}=http://127.0.0.1:${GATEWAY_PORT}/${provider}`),
+      ...(spec.grants.call ?? [])
+        .filter(({ agent }) => agent === name)
+        .map(({ server }) => `BAILIWICK_MCP_URL_${envName(server)}=http://127.0.0.1:${GUARD_PORT}/${server}`)
+        .sort(),
     ],
   };
 }

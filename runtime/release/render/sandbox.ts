@@ -6,12 +6,13 @@ import type { HostSpec } from "../../spec/host-spec.ts";
 import { PRINCIPAL_UIDS } from "../../spec/names.ts";
 import { configFolder, RESOLV_CONF } from "./configs.ts";
 import { agentHome } from "./openclaw-config.ts";
-import { type Provided, runtimeComponent } from "./requirements.ts";
+import { type Provided, runtimeComponent, serverComponent } from "./requirements.ts";
 
 const load = (name: string) => loadTemplate(new URL(`./templates/${name}.hbs`, import.meta.url));
 const partials = { common: load("sandbox-common") };
 const agentTemplate = load("sandbox-agent.conf");
 const programTemplate = load("sandbox-program.conf");
+const mcpTemplate = load("sandbox-mcp.conf");
 const egressTemplate = load("sandbox-egress.conf");
 
 const CURRENT = "/opt/bailiwick/current";
@@ -28,7 +29,8 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
     loopbackOnly: !usesEgress(principal),
   };
   if (principal.kind === "agent") return agentSandbox(spec, principal, provided, common);
-  if (principal.kind !== "egress") return programSandbox(principal, provided, common);
+  if (principal.kind === "mcp") return mcpSandbox(principal, provided, common);
+  if (principal.kind !== "egress") return programSandbox(spec, principal, provided, common);
   // all that any principal could be given, so that a new grant changes its configuration alone
   const bind = [PRINCIPAL_UIDS, FORWARD_PORTS].map(({ first, last }) => `${first}-${last}`);
   return render(egressTemplate, { ...common, bind, loopbackOnly: false }, partials);
@@ -55,16 +57,40 @@ function agentSandbox(spec: HostSpec, { name }: Principal, provided: Provided, c
   );
 }
 
-function programSandbox({ kind }: Principal, provided: Provided, common: object): string {
-  const gateway = kind === "gateway";
-  const state = gateway ? "/var/lib/bailiwick/gateway" : null;
+/** Programs of this kit that run as principals of their own, by kind. */
+export const PROGRAMS: Readonly<Partial<Record<Principal["kind"], string>>> = {
+  gateway: "model-gateway",
+  model: "demo-model",
+  guard: "mcp-guard",
+};
+
+/** Without a granted name, an MCP server has no network at all. */
+function mcpSandbox(principal: Principal, provided: Provided, common: object): string {
+  return render(
+    mcpTemplate,
+    {
+      ...common,
+      components: [provided.component("node"), provided.component(serverComponent(principal.name))],
+      node: provided.component("node"),
+      offline: principal.names.length === 0,
+    },
+    partials,
+  );
+}
+
+function programSandbox(spec: HostSpec, { kind }: Principal, provided: Provided, common: object): string {
+  const component = PROGRAMS[kind];
+  if (component === undefined) throw new Error(`a ${kind} is no program of this kit`);
+  const local = Object.values(spec.mcpServers ?? {}).some(({ source }) => source.kind === "npm");
+  const state = kind === "gateway" ? "/var/lib/bailiwick/gateway" : null;
   return render(
     programTemplate,
     {
       ...common,
-      components: [provided.component("node"), provided.component(gateway ? "model-gateway" : "demo-model")],
+      components: [provided.component("node"), provided.component(component)],
       node: provided.component("node"),
-      configTarget: `/etc/bailiwick/${gateway ? "gateway" : "model"}`,
+      configTarget: `/etc/bailiwick/${kind}`,
+      sockets: kind === "guard" && local ? "/run/bailiwick-mcp" : null,
       state,
       homeVariable: `HOME=${state ?? "/nonexistent"}`,
     },

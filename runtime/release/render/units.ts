@@ -1,27 +1,51 @@
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import { type Principal, usesEgress } from "../../policy/egress/principals.ts";
-import { agentCredentials, gatewaySecrets, secretCredential } from "../../policy/secrets/credentials.ts";
+import {
+  agentCredentials,
+  gatewaySecrets,
+  guardSecrets,
+  mcpTokenCredential,
+  secretCredential,
+  serverSecrets,
+} from "../../policy/secrets/credentials.ts";
+import { ADMIN_SOCKET, serverSocket } from "../../policy/tools/guard-config.ts";
+import { digestOf } from "../../spec/digest.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseFile } from "../../spec/manifest.ts";
+import { principalUser } from "../../spec/names.ts";
 import type { CommandRuntime, OpenClawRuntime } from "../../spec/runtime.ts";
 import { configDigest, configFiles, configFolder } from "./configs.ts";
 import type { Credential } from "./input.ts";
-import { runtimeDirectory } from "./openclaw-config.ts";
-import { type Provided, runtimeComponent } from "./requirements.ts";
+import { MCP_TOKEN_VARIABLE, runtimeDirectory } from "./openclaw-config.ts";
+import { type Provided, runtimeComponent, serverComponent } from "./requirements.ts";
 import { commandUnit, openclawEnvironment } from "./runtimes.ts";
-import { renderSandbox } from "./sandbox.ts";
+import { PROGRAMS, renderSandbox } from "./sandbox.ts";
 
 const load = (name: string) => loadTemplate(new URL(`./templates/${name}.hbs`, import.meta.url));
 const partials = { head: load("unit-head") };
 const openclawTemplate = load("openclaw.service");
 const programTemplate = load("program.service");
+const mcpTemplate = load("mcp.service");
+const mcpSocketTemplate = load("mcp.socket");
+const guardSocketTemplate = load("guard.socket");
 const egressTemplate = load("egress.service");
 const probeTemplate = load("probe.service");
 
 /** Names of the sealed credentials that a principal's unit loads, sorted. */
 export function unitCredentials(spec: HostSpec, principal: Principal): string[] {
   if (principal.kind === "agent") return agentCredentials(spec, principal.name);
+  if (principal.kind === "mcp") return serverSecrets(spec, principal.name).map(secretCredential);
+  if (principal.kind === "guard") return guardSecrets(spec).map(secretCredential);
   return principal.kind === "gateway" ? gatewaySecrets(spec).map(secretCredential) : [];
+}
+
+/**
+ * Names of the units that are started for a principal, in the order they start. An MCP server is started by its socket; the
+ * guard has one for root.
+ */
+export function startedUnits({ kind, unit }: Principal): string[] {
+  if (kind === "mcp") return [`${unit}.socket`];
+  return kind === "guard" ? [`${unit}.socket`, `${unit}.service`] : [`${unit}.service`];
 }
 
 /** A principal's unit, its probe unit, and the sandbox drop-in of both. */
@@ -45,12 +69,32 @@ export function unitFiles(
     credentials,
   };
   const probe = render(probeTemplate, { ...head, interpreters: principal.kind !== "agent" });
+  const service = principal.kind === "mcp" ? `${unit}@.service` : `${unit}.service`;
+  const content = renderUnit(spec, principal, provided, head);
   return [
-    { path: `units/${unit}.service`, mode: 0o444, content: renderUnit(spec, principal, provided, head) },
-    { path: `units/${unit}.service.d/50-sandbox.conf`, mode: 0o444, content: sandbox },
+    ...socketFiles(principal, provided, digestOf([content, sandbox])),
+    { path: `units/${service}`, mode: 0o444, content },
+    { path: `units/${service}.d/50-sandbox.conf`, mode: 0o444, content: sandbox },
     { path: `units/${unit}-probe@.service`, mode: 0o444, content: probe },
     { path: `units/${unit}-probe@.service.d/50-sandbox.conf`, mode: 0o444, content: sandbox },
   ];
+}
+
+function socketFiles({ kind, name, unit }: Principal, provided: Provided, digest: string): ReleaseFile[] {
+  const file = (content: string): ReleaseFile[] => [{ path: `units/${unit}.socket`, mode: 0o444, content }];
+  if (kind === "guard") return file(render(guardSocketTemplate, { socket: ADMIN_SOCKET }));
+  if (kind !== "mcp") return [];
+  const description = `Bailiwick MCP server ${name}`;
+  const component = provided.digest(serverComponent(name));
+  return file(
+    render(mcpSocketTemplate, {
+      description,
+      digest,
+      component,
+      socket: serverSocket(name),
+      owner: principalUser("guard"),
+    }),
+  );
 }
 
 function renderUnit(
@@ -70,28 +114,56 @@ function renderUnit(
     const runtime = spec.agents[name]?.runtime;
     if (runtime === undefined) throw new Error(`agents.${name}: received nothing; the spec must have it`);
     return runtime.kind === "openclaw"
-      ? renderOpenclaw(principal, runtime, provided, head)
+      ? renderOpenclaw(spec, principal, runtime, provided, head)
       : renderCommand(spec, principal, runtime, provided, head);
   }
-  const component = kind === "gateway" ? "model-gateway" : "demo-model";
+  if (kind === "mcp") return renderServer(spec, principal, provided, head);
+  const component = PROGRAMS[kind] ?? "";
   const directory = provided.component(component);
   const script = `${directory}/${component}.mjs`;
   // the system's list of certificate authorities is root's to change; Node's own stands beside it
-  const gatewayArguments = ["--use-system-ca", script, "/etc/bailiwick/gateway/gateway.json"];
+  const configured = ["--use-system-ca", script, `/etc/bailiwick/${kind}/${kind}.json`];
   return render(
     programTemplate,
     {
       ...head,
       directory,
       program: provided.nodeProgram(),
-      arguments: kind === "gateway" ? gatewayArguments : [script],
+      arguments: kind === "model" ? [script] : configured,
       environment: kind === "model" ? [`BAILIWICK_PORT=${port}`] : [],
+      requires: kind === "guard" ? `${principal.unit}.socket` : null,
     },
     partials,
   );
 }
 
-function renderOpenclaw(principal: Principal, runtime: OpenClawRuntime, provided: Provided, head: object): string {
+function renderServer(spec: HostSpec, principal: Principal, provided: Provided, head: object): string {
+  const source = spec.mcpServers?.[principal.name]?.source;
+  if (source?.kind !== "npm")
+    throw new Error(
+      `mcpServers.${principal.name}: received ${source?.kind ?? "nothing"}; only a server from npm has a unit`,
+    );
+  const directory = provided.component(serverComponent(principal.name));
+  return render(mcpTemplate, {
+    ...head,
+    socketUnit: `${principal.unit}.socket`,
+    directory,
+    program: provided.nodeProgram(),
+    arguments: ["--import", "/etc/bailiwick/mcp/launcher.mjs", `${directory}/${source.entry}`, ...source.args],
+    environment: Object.entries(source.env)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, value]) => `${key}=${value}`),
+  });
+}
+
+function renderOpenclaw(
+  spec: HostSpec,
+  principal: Principal,
+  runtime: OpenClawRuntime,
+  provided: Provided,
+  head: object,
+): string {
+  const calls = spec.grants.call?.some(({ agent }) => agent === principal.name) ?? false;
   const component = provided.component(runtimeComponent(principal.name, runtime));
   return render(
     openclawTemplate,
@@ -100,6 +172,8 @@ function renderOpenclaw(principal: Principal, runtime: OpenClawRuntime, provided
       node: provided.nodeProgram(),
       program: `${component}/node_modules/openclaw/openclaw.mjs`,
       environment: openclawEnvironment(principal.name),
+      tokenVariable: MCP_TOKEN_VARIABLE,
+      tokenFile: calls ? `${runtimeDirectory(principal.unit)}/${mcpTokenCredential(principal.name)}` : null,
     },
     partials,
   );
@@ -115,7 +189,7 @@ function renderCommand(
   const directory = provided.component(runtimeComponent(principal.name, runtime));
   return render(
     programTemplate,
-    { ...head, directory, ...commandUnit(spec, principal, runtime, directory, provided.nodeProgram()) },
+    { ...head, directory, requires: null, ...commandUnit(spec, principal, runtime, directory, provided.nodeProgram()) },
     partials,
   );
 }
@@ -123,6 +197,8 @@ function renderCommand(
 function description(spec: HostSpec, { kind, name }: Principal): string {
   if (kind === "egress") return "Bailiwick egress proxy (HAProxy)";
   if (kind === "gateway") return "Bailiwick model gateway";
+  if (kind === "guard") return "Bailiwick MCP guard";
+  if (kind === "mcp") return `Bailiwick MCP server ${name}`;
   if (kind === "model") return `Bailiwick demo model ${name}`;
   const runtime = spec.agents[name]?.runtime;
   return `Bailiwick agent ${name} (${runtime?.kind === "openclaw" ? `OpenClaw ${runtime.version}` : "command"})`;
@@ -132,14 +208,17 @@ function description(spec: HostSpec, { kind, name }: Principal): string {
 function usedUnits(spec: HostSpec, principals: readonly Principal[], principal: Principal): string[] {
   const { kind, name } = principal;
   const invokes = kind === "agent" && spec.grants.invoke.some(({ agent }) => agent === name);
+  const calls = kind === "agent" && (spec.grants.call ?? []).some(({ agent }) => agent === name);
   return principals
     .filter(
       (other) =>
         (other.kind === "egress" && usesEgress(principal)) ||
         (other.kind === "gateway" && invokes) ||
+        (other.kind === "guard" && calls) ||
+        (other.kind === "mcp" && kind === "guard") ||
         (other.kind === "model" && kind === "gateway"),
     )
-    .map(({ unit }) => `${unit}.service`);
+    .map((other) => startedUnits(other).at(-1) ?? "");
 }
 
 function usesDataVolume({ kind }: Principal): boolean {

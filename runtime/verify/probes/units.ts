@@ -1,10 +1,16 @@
-import { hostPrincipals, type Principal } from "../../policy/egress/principals.ts";
+import { hostPrincipals, type Principal, serviceName } from "../../policy/egress/principals.ts";
 import { broken, held, shorten, together, unless, unprovable, words } from "../../policy/judgement.ts";
 import type { Outcome, Probe, Subject } from "../../policy/probe.ts";
 import { digestOf } from "../../spec/digest.ts";
 
 /** Largest exposure that `systemd-analyze security` may give a unit: 0 is best, 10 worst. */
 export const EXPOSURE_GATE = 2;
+
+function exposureGate({ kind, names }: Principal): number {
+  if (kind === "guard") return 1.5;
+  if (kind === "mcp") return names.length === 0 ? 1 : 1.8;
+  return EXPOSURE_GATE;
+}
 
 /** What runs is the release, in the sandboxes that the probes of principals were tried in. */
 export function unitProbes(subject: Subject): Probe[] {
@@ -14,7 +20,8 @@ export function unitProbes(subject: Subject): Probe[] {
     components(subject),
     unitFiles(subject),
     failedUnits(),
-    ...principals.flatMap((principal) => [process(principal), score(principal)]),
+    // an MCP server has processes only as long as somebody uses it
+    ...principals.flatMap((principal) => [...(principal.kind === "mcp" ? [] : [process(principal)]), score(principal)]),
   ];
 }
 
@@ -85,8 +92,10 @@ export function parseShown(stdout: string): Map<string, string>[] {
 
 const SHOWN = "Id,FragmentPath,DropInPaths,NeedDaemonReload,BindsTo,ActiveState";
 
-function unitFiles({ manifest }: Subject): Probe<Outcome> {
+function unitFiles({ spec, manifest }: Subject): Probe<Outcome> {
   const units = manifest.units.map(({ name }) => name);
+  const services = hostPrincipals(spec).map(serviceName);
+  const sockets = units.filter((name) => name.endsWith(".socket"));
   return {
     id: "root/unit-files",
     vantage: "root",
@@ -95,7 +104,10 @@ function unitFiles({ manifest }: Subject): Probe<Outcome> {
     read: (host) =>
       host.root({
         do: "run",
-        argv: ["systemctl", "show", "-p", SHOWN, ...units, ...units.map(probeUnit), "bailiwick-firewall.service"],
+        argv: [
+          ...["systemctl", "show", "-p", SHOWN],
+          ...[...services, ...services.map(probeUnit), ...sockets, "bailiwick-firewall.service"],
+        ],
         seconds: 20,
       }),
     judge: (outcome) => {
@@ -110,7 +122,7 @@ function unitFiles({ manifest }: Subject): Probe<Outcome> {
 }
 
 function probeUnit(unit: string): string {
-  return unit.replace(/\.service$/, "-probe@verify.service");
+  return unit.replace(/(@verify)?\.service$/, "-probe@verify.service");
 }
 
 const FROM_RELEASE = /^(\/run\/systemd\/generator[^/]*|\/opt\/bailiwick\/(current|releases\/[0-9a-f]{64})\/units)\//;
@@ -126,6 +138,13 @@ function unitProblems(unit: ReadonlyMap<string, string>): string[] {
         : [`${name} is not the baseline's`]),
       ...dropIns.map((path) => `${name} is changed by ${path}`),
       ...(value("ActiveState") === "active" ? [] : [`${name} is ${value("ActiveState")}`]),
+    ];
+  if (name.endsWith(".socket"))
+    return [
+      ...(FROM_RELEASE.test(value("FragmentPath")) ? [] : [`${name} is not the release's: ${value("FragmentPath")}`]),
+      ...dropIns.map((path) => `${name} is changed by ${path}`),
+      ...(value("ActiveState") === "active" ? [] : [`${name} is ${value("ActiveState")}`]),
+      ...(value("NeedDaemonReload") === "no" ? [] : [`${name}: systemd has not read its files since they changed`]),
     ];
   const isSandbox = (path: string) => FROM_RELEASE.test(path) && path.endsWith("/50-sandbox.conf");
   return [
@@ -205,23 +224,25 @@ function processProblems(one: Process, uid: number): string[] {
   ];
 }
 
-function score({ id, unit }: Principal): Probe<Outcome> {
+function score(principal: Principal): Probe<Outcome> {
+  const { id, unit } = principal;
+  const gate = exposureGate(principal);
   return {
     id: `${id}/exposure`,
     vantage: "root",
     title: `systemd rates the exposure of ${unit}`,
-    expected: `at most ${EXPOSURE_GATE.toFixed(1)} of 10`,
+    expected: `at most ${gate.toFixed(1)} of 10`,
     read: (host) =>
       host.root({
         do: "run",
-        argv: ["systemd-analyze", "security", "--no-pager", `${unit}.service`],
+        argv: ["systemd-analyze", "security", "--no-pager", serviceName(principal)],
         seconds: 30,
       }),
     judge: (outcome) => {
       const { stdout = "" } = (outcome.value ?? {}) as { stdout?: string };
       const found = /exposure level for \S+: (\d+(?:\.\d+)?)/.exec(stdout)?.[1];
       if (found === undefined) return unprovable(words(outcome), "systemd-analyze gave no rating");
-      return Number(found) <= EXPOSURE_GATE ? held(found) : broken(found);
+      return Number(found) <= gate ? held(found) : broken(found);
     },
   };
 }

@@ -1,0 +1,185 @@
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { McpLock } from "../../runtime/policy/tools/schema.ts";
+import { Internet } from "./support/internet.ts";
+import { ok, Project } from "./support/project.ts";
+
+// Two real servers from npm on a real host: pinned there, reviewed, granted, called by an agent that does what it is told.
+
+const PUPPET = join(import.meta.dirname, "support/puppet");
+const app = (grants: string) => `
+import { App, TerraformStack } from "cdktf";
+import { Access, AgentHost, Argument, LocalMachine, McpPackage, Runtime } from "KIT";
+
+class Tools extends TerraformStack {
+  constructor(scope, id) {
+    super(scope, id);
+    const machine = new LocalMachine(this, "machine", { engine: "nspawn", rootGiB: 4, dataGiB: 1 });
+    const host = new AgentHost(this, "tools", { machine, access: Access.operator() });
+    const agent = host.addAgent("puppet", {
+      runtime: Runtime.command({ source: ${JSON.stringify(PUPPET)}, argv: ["node", "./main.mjs"], health: "/healthz", ask: "/v1/chat/completions" }),
+    });
+    const server = (name, args) =>
+      host.addMcpServer(name, McpPackage.npm("mcp", { package: "@modelcontextprotocol/server-" + name, args }));
+    const everything = server("everything", ["stdio"]);
+    const filesystem = server("filesystem", ["/tmp"]);
+    ${grants}
+  }
+}
+
+const app = new App();
+new Tools(app, "tools");
+app.synth();
+`;
+const GRANTS = `
+    everything.grantCall(agent, ["echo"]);
+    filesystem.grantCall(agent, [
+      { tool: "read_text_file", arguments: { path: Argument.below("/tmp/open") } },
+      { tool: "write_file", arguments: { path: Argument.below("/tmp") } },
+    ]);`;
+
+let internet: Internet;
+let project: Project;
+beforeAll(async () => {
+  internet = await Internet.start({});
+  project = new Project(app(""), {}, internet);
+  cpSync(join(import.meta.dirname, "support/mcp"), join(project.dir, "mcp"), { recursive: true });
+  await project.build("tools");
+  ok(await project.cdktf(["deploy", "tools", "--auto-approve"]));
+});
+afterAll(async () => {
+  if (project !== undefined) {
+    await project.cdktf(["destroy", "tools", "--auto-approve"]);
+    project.remove();
+  }
+  internet?.close();
+});
+
+/** A command in the agent's sandbox; what it printed. */
+async function asAgent(command: string): Promise<string> {
+  const ran = ok(await project.bailiwick(["ask", "tools", `sh ${command}`, "--json"]));
+  return (JSON.parse(ran.stdout) as { reply: string }).reply;
+}
+
+/** A script of Node.js in the agent's sandbox. */
+const script = (text: string) =>
+  asAgent(
+    `$0 --input-type=module -e "eval(Buffer.from('${Buffer.from(text).toString("base64")}','base64').toString())"`,
+  );
+
+/** Calls of the agent in one session with one server; each answer, `error` and all. */
+async function calls(server: string, list: [string, object][]) {
+  const reply = await script(`(async () => {
+    const { readFileSync } = await import("node:fs");
+    const token = readFileSync(process.env.CREDENTIALS_DIRECTORY + "/agent.puppet.mcp-token", "utf8");
+    const headers = { authorization: "Bearer " + token, "content-type": "application/json", accept: "application/json, text/event-stream" };
+    const send = async (message) => {
+      const response = await fetch(process.env.BAILIWICK_MCP_URL_${server.toUpperCase()}, { method: "POST", headers, body: JSON.stringify({ jsonrpc: "2.0", ...message }) });
+      headers["mcp-session-id"] ??= response.headers.get("mcp-session-id");
+      const text = await response.text();
+      return text === "" ? null : JSON.parse(text);
+    };
+    await send({ id: 0, method: "initialize", params: { protocolVersion: "2025-06-18", capabilities: {}, clientInfo: { name: "p", version: "1" } } });
+    await send({ method: "notifications/initialized" });
+    const answers = [await send({ id: 1, method: "tools/list" })];
+    for (const [i, [name, args]] of ${JSON.stringify(list)}.entries())
+      answers.push(await send({ id: i + 2, method: "tools/call", params: { name, arguments: args } }));
+    console.log("ANSWERS" + JSON.stringify(answers));
+  })()`);
+  const found = /ANSWERS(.*)$/m.exec(reply)?.[1];
+  if (found === undefined) throw new Error(reply);
+  const [tools, ...answers] = JSON.parse(found) as { result?: { tools?: { name: string }[] } }[];
+  return { tools: tools?.result?.tools?.map(({ name }) => name), answers: answers.map((one) => JSON.stringify(one)) };
+}
+
+describe("MCP servers on a host", { timeout: 200_000 }, () => {
+  it("are pinned there without a grant, and cannot be granted before they are classified", async () => {
+    const ran = ok(await project.bailiwick(["mcp", "pin", "tools"]));
+    expect(ran.stdout).toMatch(/^everything {2}echo +new +to classify/m);
+    const lock = () => JSON.parse(readFileSync(join(project.dir, "mcp.lock.json"), "utf8")) as McpLock;
+    expect(Object.keys(lock().servers)).toEqual(["everything", "filesystem"]);
+    project.write(app(GRANTS));
+    const refused = await project.cdktf(["synth"]);
+    expect(refused.code).not.toBe(0);
+    expect(refused.text).toContain('received "echo", which nobody has classified');
+    const reviewed = lock();
+    for (const { tools } of Object.values(reviewed.servers))
+      for (const tool of tools) tool.class = /^(?:write|edit|move|create)/.test(tool.name) ? "write" : "read";
+    writeFileSync(join(project.dir, "mcp.lock.json"), JSON.stringify(reviewed));
+    ok(await project.cdktf(["deploy", "tools", "--auto-approve"]));
+  });
+
+  it("serve what is granted, each process offline and as its own user, and nothing else", async () => {
+    const { tools, answers } = await calls("everything", [
+      ["echo", { message: "hello" }],
+      ["get-env", {}],
+      ["echo", { message: "hello", more: 1 }],
+    ]);
+    expect(tools).toEqual(["echo"]);
+    expect(answers[0]).toContain("hello");
+    expect(answers[1]).toContain("is not granted to agent");
+    expect(answers[2]).toContain("the tool has no argument");
+    const logged = ok(
+      await project.bailiwick(["ssh", "tools", "--", "sudo", "journalctl", "-qu", "bailiwick-guard", "-o", "cat"]),
+    ).stdout;
+    const lines = logged.split("\n").filter((line) => line.includes('"tools/call"'));
+    expect(lines.map((line) => JSON.parse(line)).map(({ principal, tool, rule }) => [principal, tool, rule])).toEqual([
+      ["agent/puppet", "echo", "grant:everything/echo"],
+      ["agent/puppet", "get-env", "not-granted"],
+      ["agent/puppet", "echo", "arguments-schema"],
+    ]);
+  });
+
+  it("let a write through once after an admin has approved it, by whom the host itself names", async () => {
+    const write = (content: string): [string, object] => ["write_file", { path: "/tmp/new.txt", content }];
+    const first = await calls("filesystem", [
+      write("one"),
+      ["read_text_file", { path: "/tmp/open/../../etc/hostname" }],
+    ]);
+    const id = /as ([0-9a-f]{8});/.exec(first.answers[0] ?? "")?.[1] ?? "";
+    expect(first.answers[1]).toContain("must be /tmp/open or a path below it");
+    expect(ok(await project.bailiwick(["approve", "tools"])).stdout).toContain(
+      `${id}  agent puppet calls write_file of filesystem`,
+    );
+    ok(await project.bailiwick(["approve", "tools", id]));
+    const second = await calls("filesystem", [write("two"), write("one"), write("one")]);
+    expect(second.answers[0]).toContain("needs a person's approval");
+    expect(second.answers[1]).toContain("Successfully wrote");
+    expect(second.answers[2]).toContain("needs a person's approval");
+    const logged = ok(
+      await project.bailiwick(["ssh", "tools", "--", "sudo", "journalctl", "-qu", "bailiwick-guard", "-o", "cat"]),
+    ).stdout;
+    expect(logged.split("\n").filter((line) => line.includes('"approver":"admin"'))).toHaveLength(1);
+    expect((await project.bailiwick(["approve", "tools", id])).code).toBe(1);
+  });
+
+  it("are reached by no other way: no socket, no forged token", async () => {
+    const reply = await script(`(async () => {
+      const { connect } = await import("node:net");
+      const reach = (path) => new Promise((done) => connect(path).on("connect", () => done("open")).on("error", (e) => done(e.code)));
+      const response = await fetch(process.env.BAILIWICK_MCP_URL_EVERYTHING, { method: "POST", headers: { authorization: "Bearer dummy" } });
+      console.log("GOT", response.status, await reach("/run/bailiwick-mcp/everything.sock"), await reach("/run/bailiwick-guard/admin.sock"));
+    })()`);
+    expect(reply).toContain("GOT 401 ENOENT ENOENT");
+  });
+
+  it("are verified: every probe of a host with tools holds", async () => {
+    const ran = await project.bailiwick(["verify", "tools", "--json"]);
+    const report = JSON.parse(ran.stdout) as {
+      probes: { id: string; verdict: string; found: string; reason?: string }[];
+    };
+    const wrong = report.probes
+      .filter(({ verdict }) => verdict !== "held")
+      .map(({ id, found, reason }) => `${id}: ${found} (${reason ?? ""})`);
+    expect(wrong).toEqual([]);
+    expect(report.probes.map(({ id }) => id)).toEqual(
+      expect.arrayContaining([
+        "agent/puppet/tools/everything",
+        "mcp/everything/network",
+        "root/tool-grants",
+        "mcp/filesystem/exposure",
+      ]),
+    );
+  });
+});
