@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /** A tool's name as its server writes it. */
-export const ToolName = z
+const ToolName = z
   .string()
   .regex(/^[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}$/, "must be a tool's name as its server writes it, such as list_issues");
 
