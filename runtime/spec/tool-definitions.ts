@@ -121,8 +121,24 @@ export function parseMcpLock(text: string, file: string): McpLock {
   return result.data;
 }
 
-/** The text of an `mcp.lock.json`: servers and tools sorted, so that its diff shows what changed and nothing else. */
+// What a reviewer does not see, or sees in another order: tags, zero-width and direction marks, private use.
+const UNSEEN = /[\p{Cf}\p{Co}\p{Zl}\p{Zp}\u{e0000}-\u{e0fff}]/gu;
+
+/** Text in which everything that is not seen is written as an escape of JSON. */
+export function visible(text: string): string {
+  return text.replace(UNSEEN, (unseen) =>
+    unseen
+      .split("")
+      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+      .join(""),
+  );
+}
+
+/**
+ * The text of an `mcp.lock.json`: servers and tools sorted, so that its diff shows what changed and nothing else; no character
+ * in it that a reader would not see.
+ */
 export function formatMcpLock(lock: McpLock): string {
   const servers = Object.entries(lock.servers).sort(([a], [b]) => (a < b ? -1 : 1));
-  return `${JSON.stringify({ version: 1, servers: Object.fromEntries(servers) }, null, 2)}\n`;
+  return `${visible(JSON.stringify({ version: 1, servers: Object.fromEntries(servers) }, null, 2))}\n`;
 }

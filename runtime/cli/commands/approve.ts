@@ -1,5 +1,6 @@
 import { Activator } from "../../release/activator-client.ts";
 import type { PendingCall } from "../../spec/guard-admin.ts";
+import { visible } from "../../spec/tool-definitions.ts";
 import type { Command } from "../command.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { withHost } from "../session.ts";
@@ -43,7 +44,7 @@ export const approve: Command = {
 };
 
 /** What an admin must see before approving: who, what, and every argument, with nothing in it that a terminal obeys. */
-function shown({ id, agent, server, tool, arguments: args, expiresAt }: PendingCall): string[] {
+export function shown({ id, agent, server, tool, arguments: args, expiresAt }: PendingCall): string[] {
   return [
     `${id}  agent ${agent} calls ${tool} of ${server} (until ${expiresAt})`,
     ...Object.entries(args).map(([key, value]) => `    ${printable(key)}: ${printable(JSON.stringify(value))}`),
@@ -51,6 +52,6 @@ function shown({ id, agent, server, tool, arguments: args, expiresAt }: PendingC
 }
 
 function printable(text: string): string {
-  // controls, and what reorders or hides text
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}]/gu, (c) => `\\u{${(c.codePointAt(0) ?? 0).toString(16)}}`);
+  const control = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return visible(text.replace(/\p{Cc}/gu, control));
 }

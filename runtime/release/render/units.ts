@@ -147,6 +147,8 @@ function renderServer(spec: HostSpec, principal: Principal, provided: Provided, 
   return render(mcpTemplate, {
     ...head,
     socketUnit: `${principal.unit}.socket`,
+    // without a name it has no network, also not for this: a rule could neither be seen from there nor be needed
+    networked: principal.names.length > 0,
     directory,
     program: provided.nodeProgram(),
     arguments: ["--import", "/etc/bailiwick/mcp/launcher.mjs", `${directory}/${source.entry}`, ...source.args],

@@ -1,8 +1,9 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { expectedPackages, lockedPackages } from "../../../runtime/bundle/locked-packages.ts";
+import { expectedPackages, foreignLockedPackages, lockedPackages } from "../../../runtime/bundle/locked-packages.ts";
 import { install, npmOfMachine } from "../../../runtime/bundle/npm.ts";
+import { sha256 } from "../../../runtime/spec/digest.ts";
 import { scratch, write } from "./scratch.ts";
 
 const versions = readdirSync("runtime/bundle/openclaw");
@@ -50,6 +51,24 @@ describe("a lock file", () => {
     const folder = scratch();
     write(folder, files(found));
     await expect(lockedPackages(folder)).rejects.toThrow(message);
+  });
+
+  it("of a team may name its registry, which decides nothing, and must be the one of the spec", async () => {
+    const folder = scratch();
+    const at = (host: string) => files({ integrity: "sha512-x", resolved: `https://${host}/a.tgz` });
+    write(folder, at("one.example.com"));
+    const one = await foreignLockedPackages(folder, sha256(at("one.example.com")["package-lock.json"]));
+    expect(one.lockFile).not.toContain("example.com");
+    const stale = foreignLockedPackages(folder, "0".repeat(64));
+    await expect(stale).rejects.toThrow("has changed since synth");
+    write(folder, at("two.example.com"));
+    const two = await foreignLockedPackages(folder, sha256(at("two.example.com")["package-lock.json"]));
+    expect(two.digest).toBe(one.digest);
+    const fromGit = files({ resolved: "git+ssh://git@example.com/a.git#0123" });
+    write(folder, fromGit);
+    await expect(foreignLockedPackages(folder, sha256(fromGit["package-lock.json"]))).rejects.toThrow(
+      '"node_modules/a" has no integrity',
+    );
   });
 
   it("whose hash is not the package's installs nothing", async () => {

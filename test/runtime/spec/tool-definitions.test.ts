@@ -115,6 +115,16 @@ describe("mcp.lock.json", () => {
     expect(() => parse(value)).toThrow(/^mcp\.lock\.json: servers\.local\.tools "echo": its definition is not the one/);
   });
 
+  it("hides nothing from who reviews it", () => {
+    const hidden = "looks\u200b\u202e\u2028\u{e0041}\u{e0042} and more";
+    const value = lock((l) => {
+      if (l.servers.local) l.servers.local.tools = pinTools([], [{ ...echo, description: hidden }]);
+    });
+    const text = formatMcpLock(value);
+    expect(text).toContain(String.raw`looks\u200b\u202e\u2028\udb40\udc41\udb40\udc42 and more`);
+    expect(parseMcpLock(text, "mcp.lock.json").servers.local?.tools[0]?.description).toBe(hidden);
+  });
+
   it("may be classified by hand", () => {
     const value = lock((l) => {
       for (const tool of l.servers.local?.tools ?? []) tool.class = "write";

@@ -99,6 +99,9 @@ describe("a host with MCP servers", () => {
       "PrivateNetwork=yes\nRestrictAddressFamilies=\nRestrictAddressFamilies=AF_UNIX\n",
     );
     expect(sandbox("hub")).not.toContain("PrivateNetwork");
+    // from within a network namespace of its own the host's rules cannot be seen, and the unit would never start
+    expect(file("units/bailiwick-mcp-files@.service")).not.toContain("require-table");
+    expect(file("units/bailiwick-mcp-hub@.service")).toContain("require-table mcp_hub\n");
     expect(file("units/bailiwick-mcp-files-probe@.service.d/50-sandbox.conf")).toBe(sandbox("files"));
     const socket = file("units/bailiwick-mcp-files.socket");
     expect(socket).toContain(
