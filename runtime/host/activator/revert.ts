@@ -42,7 +42,7 @@ export async function takeBack(open: Unconfirmed): Promise<string[]> {
   return problems;
 }
 
-/** Makes `from` what runs again. */
+/** Makes `from` what runs again. @returns what is wrong with it then: nothing, or lines about units */
 export async function goBack({ from, to, healthSeconds }: Pick<Unconfirmed, "from" | "to" | "healthSeconds">) {
   const failed = await readManifest(to);
   if (from === null) {
@@ -51,8 +51,16 @@ export async function goBack({ from, to, healthSeconds }: Pick<Unconfirmed, "fro
   }
   const before = await readManifest(from);
   const plan = await planSwitch(failed, before);
-  await switchTo(before, failed, plan, { drainSeconds: DRAIN_SECONDS, state: { keep: false, restore: true } });
-  return waitForHealth(before.units, healthSeconds);
+  const switched = switchTo(before, failed, plan, {
+    drainSeconds: DRAIN_SECONDS,
+    state: { keep: false, restore: true },
+  });
+  // a unit of it that does not start either is told with the rest: the release that failed is undone all the same
+  const problems = await switched.then(
+    () => [],
+    (error: Error) => [error.message],
+  );
+  return [...problems, ...(await waitForHealth(before.units, healthSeconds))];
 }
 
 /**
