@@ -49,7 +49,7 @@ def tls(host, port, name):
 
 
 def http(port, path, headers):
-    lines = [f"GET {path} HTTP/1.1", "host: 127.0.0.1", "connection: close"]
+    lines = [f"GET {path} HTTP/1.1", f"host: 127.0.0.1:{port}", "connection: close"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     with opened("127.0.0.1", port) as s:
         s.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
