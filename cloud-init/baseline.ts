@@ -16,6 +16,9 @@ export const HOST_KEY_PUBLIC_PLACEHOLDER = "BAILIWICK_HOST_KEY_PUBLIC";
 /** May be given as the admin's public key where it is known at apply only; to be replaced by one public key line. */
 export const ADMIN_KEY_PLACEHOLDER = "BAILIWICK_ADMIN_KEY";
 
+/** May stand in the data volume's name for an id that is known at apply only. */
+export const DATA_VOLUME_PLACEHOLDER = "BAILIWICKID";
+
 /** Largest user data that is rendered, in bytes: AWS takes 16 KiB, and the keys have yet to be put in. */
 export const USER_DATA_LIMIT = 12_288;
 
@@ -29,6 +32,12 @@ export interface UserDataInput {
   readonly os: keyof typeof CODENAMES;
   /** The bootstrap admin: a uid of 1000 to 19999 and one ed25519 public key line, or ADMIN_KEY_PLACEHOLDER. */
   readonly admin: { readonly name: string; readonly uid: number; readonly publicKey: string };
+  /**
+   * Name of the data volume below /dev/disk/by-id, where the machine has another for it than the kit's own.
+   * DATA_VOLUME_PLACEHOLDER in it is to be replaced by letters and digits.
+   * @default bailiwick-data
+   */
+  readonly dataDevice?: string;
 }
 
 /**
@@ -72,7 +81,7 @@ export function baselineDigest(input: Omit<UserDataInput, "host">): string {
   return sha256(userData({ ...input, host: "host" }, "0".repeat(64)));
 }
 
-function userData({ host, os, admin }: UserDataInput, digest: string): string {
+function userData({ host, os, admin, dataDevice = "bailiwick-data" }: UserDataInput, digest: string): string {
   refuseUnless(Name.safeParse(host).success, "host", host, "a name of 1 to 20 of a-z, 0-9 and single hyphens");
   refuseUnless(Object.hasOwn(CODENAMES, os), "os", os, `one of ${Object.keys(CODENAMES).join(", ")}`);
   refuseUnless(Name.safeParse(admin.name).success, "admin.name", admin.name, "a name like that of a host");
@@ -80,12 +89,15 @@ function userData({ host, os, admin }: UserDataInput, digest: string): string {
   refuseUnless(uidHolds, "admin.uid", admin.uid, `an integer from 1000 to ${PRINCIPAL_UIDS.first - 1}`);
   const keyHolds = admin.publicKey === ADMIN_KEY_PLACEHOLDER || SshPublicKey.safeParse(admin.publicKey).success;
   refuseUnless(keyHolds, "admin.publicKey", admin.publicKey, "one ed25519 public key line or the placeholder");
+  const deviceHolds = /^[A-Za-z0-9_-]{1,64}$/.test(dataDevice);
+  refuseUnless(deviceHolds, "dataDevice", dataDevice, "1 to 64 of A-Z a-z 0-9 _ -, a name below /dev/disk/by-id");
   const text = render(
     loadTemplate(new URL("./user-data.yaml.hbs", import.meta.url)),
     {
       host,
       admin,
       digest,
+      dataDevice: `/dev/disk/by-id/${dataDevice}`,
       codename: CODENAMES[os],
       hostKey: { private: HOST_KEY_PRIVATE_PLACEHOLDER, public: HOST_KEY_PUBLIC_PLACEHOLDER },
       packages: BASELINE_PACKAGES,

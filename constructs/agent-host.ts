@@ -121,7 +121,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     this.#claimName(path);
     claimMachine(path, this);
 
-    const boot = firstBoot(this.name, OS, this.access);
+    const boot = firstBoot(this.name, OS, this.access, this.machine.dataDevice);
     this.#baseline = boot.digest;
     const missing = new TerraformLocal(this, "missing", Lazy.stringValue({ produce: () => this.#missing() }));
     const generation = Lazy.stringValue({ produce: () => canonicalJson(this.machine.generation) });
@@ -135,6 +135,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       specFile: file,
       bootstrap: bootstrap.resource,
       userData: bootstrap.fill(boot.userData),
+      sshFrom: this.access.from.flatMap((network) => ("text" in network ? [network.text] : [])),
       realKeys: () => this.#realKeys(),
     });
     addRelease(this, {

@@ -1,6 +1,8 @@
 export { Access, type AccessFromEnvProps, type AdminProps, type Anywhere, type SshAccessProps } from "./access.ts";
 export type { Agent } from "./agent.ts";
 export { AgentHost, type AgentHostProps, type AgentProps } from "./agent-host.ts";
+export { HetznerMachine } from "./machines/hetzner/hetzner-machine.ts";
+export type { ExistingSubnet, HetznerMachineProps, NewNetwork } from "./machines/hetzner/props.ts";
 export { LocalMachine, type LocalMachineProps } from "./machines/local/local-machine.ts";
 export type { HostOnMachine, Machine, MachineReview, MadeMachine } from "./machines/machine.ts";
 export type { InvokeProps, Model } from "./model.ts";

@@ -20,16 +20,17 @@ const RESOURCES = [
   "hcloud_volume",
   "hcloud_volume_attachment",
 ];
+const DATA_SOURCES = ["hcloud_volumes"];
 
 const folder = mkdtempSync(join(tmpdir(), "bailiwick-bindings-"));
 try {
   const version = providerVersion();
   const schema = await providerSchema(version);
   const found = schema.provider_schemas[SOURCE];
-  const missing = RESOURCES.filter((name) => found.resource_schemas[name] === undefined);
-  if (missing.length > 0) throw new Error(`the provider's schema has no ${missing.join(", ")}`);
-  found.resource_schemas = Object.fromEntries(RESOURCES.map((name) => [name, found.resource_schemas[name]]));
-  for (const kind of Object.keys(found)) if (kind !== "resource_schemas" && kind !== "provider") delete found[kind];
+  keepOnly(found, "resource_schemas", RESOURCES);
+  keepOnly(found, "data_source_schemas", DATA_SOURCES);
+  const kinds = ["provider", "resource_schemas", "data_source_schemas"];
+  for (const kind of Object.keys(found)) if (!kinds.includes(kind)) delete found[kind];
   schema.provider_versions = { [SOURCE]: version };
 
   const code = new CodeMaker();
@@ -43,9 +44,15 @@ try {
     mkdirSync(dirname(target), { recursive: true });
     writeFileSync(target, asModule(readFileSync(path, "utf8")));
   }
-  console.log(`${OUT}: ${RESOURCES.length} resources of ${SOURCE} ${version}`);
+  console.log(`${OUT}: ${RESOURCES.length + DATA_SOURCES.length} resources and data sources of ${SOURCE} ${version}`);
 } finally {
   rmSync(folder, { recursive: true });
+}
+
+function keepOnly(schemas, kind, names) {
+  const missing = names.filter((name) => schemas[kind][name] === undefined);
+  if (missing.length > 0) throw new Error(`the provider's schema has no ${missing.join(", ")}`);
+  schemas[kind] = Object.fromEntries(names.map((name) => [name, schemas[kind][name]]));
 }
 
 /** Sources here are ES modules whose imports name files, and are checked more strictly than cdktf generates. */

@@ -1,7 +1,6 @@
 import { machineStatus } from "../local/machine.ts";
 import { connectToHost } from "../release/host-trust.ts";
-import type { Bindings } from "../spec/binding.ts";
-import { resolveBindings } from "../spec/binding.ts";
+import { type Bindings, resolveBindings } from "../spec/binding.ts";
 import { type HostSpec, parseHostSpec } from "../spec/host-spec.ts";
 import type { Connection } from "../ssh/connection.ts";
 import { UnreachableError } from "../ssh/errors.ts";
@@ -23,8 +22,10 @@ export interface HostSession {
  * @throws UnreachableError if the machine does not run, saying how to start it
  */
 export async function machineAddress(bindings: Bindings, name: string): Promise<{ host: string; port: number }> {
-  const status = await machineStatus(bindings.machine.slot);
-  if (status.state !== "running") throw new UnreachableError(notRunning(name, bindings.machine.slot, status.state));
+  const { machine } = bindings;
+  if (machine.kind === "remote") return { host: machine.address, port: 22 };
+  const status = await machineStatus(machine.slot);
+  if (status.state !== "running") throw new UnreachableError(notRunning(name, machine.slot, status.state));
   return { host: status.address, port: status.port };
 }
 

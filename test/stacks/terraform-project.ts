@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { App, LocalBackend, TerraformStack } from "cdktf";
-import { Bindings } from "../../runtime/spec/binding.ts";
+import { Bindings, isLocal, type LocalBindings } from "../../runtime/spec/binding.ts";
 
 /** One call of a provisioner, as recording-command.mjs noted it. */
 export interface Call {
@@ -93,8 +93,10 @@ export class TerraformProject {
 }
 
 /** The bindings a push was given, as the real one parses them. */
-export function bindingsOf(call: Call | undefined): Bindings {
-  return Bindings.parse(JSON.parse(call?.bindings ?? "null"));
+export function bindingsOf(call: Call | undefined): LocalBindings {
+  const bindings = Bindings.parse(JSON.parse(call?.bindings ?? "null"));
+  if (!isLocal(bindings)) throw new Error("the machine is not local");
+  return bindings;
 }
 
 export function run(program: string, args: string[], options: { cwd: string; env: NodeJS.ProcessEnv }): Promise<Run> {

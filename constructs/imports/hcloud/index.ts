@@ -8,5 +8,6 @@ export * as server from './server/index.ts';
 export * as sshKey from './ssh-key/index.ts';
 export * as volume from './volume/index.ts';
 export * as volumeAttachment from './volume-attachment/index.ts';
+export * as dataHcloudVolumes from './data-hcloud-volumes/index.ts';
 export * as provider from './provider/index.ts';
 

@@ -58,7 +58,8 @@ const SIZES = {
  * longer read, and the machine would go on running.
  */
 export class LocalMachine extends Construct implements Machine {
-  readonly #sizes: Pick<Machine["spec"], "memoryMiB" | "cpus" | "rootGiB" | "dataGiB">;
+  readonly dataDevice = "bailiwick-data";
+  readonly #sizes: Pick<LocalSpec, "memoryMiB" | "cpus" | "rootGiB" | "dataGiB">;
   readonly #rebuild: number;
   readonly #engine: Engine | Setting | undefined;
   readonly #path: string;
@@ -81,7 +82,7 @@ export class LocalMachine extends Construct implements Machine {
     this.#rebuild = size("rebuild");
   }
 
-  get spec(): Machine["spec"] {
+  get spec(): LocalSpec {
     return { kind: "local", engine: this.#chosen(), ...this.#sizes };
   }
 
@@ -140,6 +141,8 @@ export class LocalMachine extends Construct implements Machine {
     return { ...none, missing: [`${variable} holds "${value}"; set it to ${ENGINES.join(" or ")}`] };
   }
 }
+
+type LocalSpec = Extract<Machine["spec"], { kind: "local" }>;
 
 const ENGINES = ["nspawn", "qemu"] as const;
 type Engine = (typeof ENGINES)[number];
