@@ -145,7 +145,7 @@ describe("a machine on Hetzner Cloud", () => {
     expect(address({})).toBe(`\${hcloud_server.S.ipv4_address}`);
     expect(address({ ipv4: false })).toBe(`\${hcloud_server.S.ipv6_address}`);
     const privateNetwork = { subnetId: "7-10.0.1.0/24" };
-    expect(address({ ipv4: false, ipv6: false, privateNetwork })).toBe(`\${one(hcloud_server.S.network[*].ip)}`);
+    expect(address({ ipv4: false, ipv6: false, privateNetwork })).toBe(`\${tolist(hcloud_server.S.network).0.ip}`);
   });
 
   it("takes a volume, a placement group, firewalls and a provider of the team's own", () => {

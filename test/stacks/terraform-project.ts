@@ -26,7 +26,13 @@ export const NOT_RUN = "not run: terraform is not on the PATH";
 export class TerraformProject {
   readonly folder = mkdtempSync(join(tmpdir(), "bailiwick-terraform-"));
   readonly stackFolder = join(this.folder, "cdktf.out", "stacks", "box");
+  readonly #extra: Readonly<Record<string, string>>;
   #seen = 0;
+
+  /** @param extra environment variables of every run, besides those of the tests' own */
+  constructor(extra: Readonly<Record<string, string>> = {}) {
+    this.#extra = extra;
+  }
 
   /** A synth of stack `box` in a fresh app, as each run of cdktf makes one. */
   synth(build: (stack: TerraformStack) => void): void {
@@ -46,7 +52,7 @@ export class TerraformProject {
   env(): Record<string, string> {
     const config = join(this.folder, "terraformrc");
     if (!existsSync(config)) writeFileSync(config, "disable_checkpoint = true\n");
-    return { CHECKPOINT_DISABLE: "1", TF_CLI_CONFIG_FILE: config, RECORDING_FOLDER: this.folder };
+    return { CHECKPOINT_DISABLE: "1", TF_CLI_CONFIG_FILE: config, RECORDING_FOLDER: this.folder, ...this.#extra };
   }
 
   async init(): Promise<void> {

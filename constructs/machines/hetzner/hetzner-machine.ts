@@ -59,8 +59,7 @@ export class HetznerMachine extends Construct implements Machine {
   get address(): string {
     const { ipv4, ipv6 } = this.#settings;
     if (ipv4) return this.server.ipv4Address;
-    if (ipv6) return this.server.ipv6Address;
-    return `\${one(${Server.tfResourceType}.${this.server.friendlyUniqueId}.network[*].ip)}`;
+    return ipv6 ? this.server.ipv6Address : this.server.network.get(0).ip;
   }
 
   bind({ name, bootstrap, userData, sshFrom }: HostOnMachine): MadeMachine {
