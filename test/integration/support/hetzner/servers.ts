@@ -93,7 +93,7 @@ function act(world: World, command: string, server: Server, work?: () => Promise
 }
 
 /** The server as the API shows it. */
-export function shown(world: World, server: Server): object {
+function shown(world: World, server: Server): object {
   const ips = server.primaryIps.flatMap((id) => world.primary_ips.get(id) ?? []);
   const none = { id: 0, ip: "", blocked: false, dns_ptr: "" };
   const v4 = ips.find(({ type }) => type === "ipv4");

@@ -87,7 +87,7 @@ export interface Machines {
   removeVolume(volume: Volume): Promise<void>;
 }
 
-export const NO_MACHINES: Machines = {
+const NO_MACHINES: Machines = {
   address: async () => null,
   create: async () => {},
   remove: async () => {},
