@@ -78,11 +78,30 @@ export function renderUserData(input: UserDataInput): string {
  * Changes with the kit's files, the OS and the bootstrap admin; a machine with another digest is to be rebuilt.
  */
 export function baselineDigest(input: Omit<UserDataInput, "host">): string {
-  return sha256(userData({ ...input, host: "host" }, "0".repeat(64)));
+  return sha256(withoutName({ ...input, host: NO_HOST }));
 }
 
-function userData({ host, os, admin, dataDevice = "bailiwick-data" }: UserDataInput, digest: string): string {
+function userData(input: UserDataInput, digest: string): string {
+  const { host } = input;
   refuseUnless(Name.safeParse(host).success, "host", host, "a name of 1 to 20 of a-z, 0-9 and single hyphens");
+  // Names and digests need no quoting: see above and `Name`.
+  const text = withoutName(input)
+    .replace(`hostname: "${NO_HOST}"`, `hostname: "${host}"`)
+    .replace(`digest=${NO_DIGEST}`, `digest=${digest}`);
+  const size = Buffer.byteLength(text);
+  if (size > USER_DATA_LIMIT) throw new Error(`user data has ${size} bytes; at most ${USER_DATA_LIMIT} are taken`);
+  return text;
+}
+
+const NO_HOST = "host";
+const NO_DIGEST = "0".repeat(64);
+const rendered = new Map<string, string>();
+
+/** The user data as it is for every host, rendered once for a fleet: it differs by the host's name and the digest alone. */
+function withoutName({ os, admin, dataDevice = "bailiwick-data" }: UserDataInput): string {
+  const key = JSON.stringify([os, admin.name, admin.uid, admin.publicKey, dataDevice]);
+  const known = rendered.get(key);
+  if (known !== undefined) return known;
   refuseUnless(Object.hasOwn(CODENAMES, os), "os", os, `one of ${Object.keys(CODENAMES).join(", ")}`);
   refuseUnless(Name.safeParse(admin.name).success, "admin.name", admin.name, "a name like that of a host");
   const uidHolds = Number.isInteger(admin.uid) && admin.uid >= 1000 && admin.uid < PRINCIPAL_UIDS.first;
@@ -94,9 +113,9 @@ function userData({ host, os, admin, dataDevice = "bailiwick-data" }: UserDataIn
   const text = render(
     loadTemplate(new URL("./user-data.yaml.hbs", import.meta.url)),
     {
-      host,
+      host: NO_HOST,
       admin,
-      digest,
+      digest: NO_DIGEST,
       dataDevice: `/dev/disk/by-id/${dataDevice}`,
       codename: CODENAMES[os],
       hostKey: { private: HOST_KEY_PRIVATE_PLACEHOLDER, public: HOST_KEY_PUBLIC_PLACEHOLDER },
@@ -105,10 +124,9 @@ function userData({ host, os, admin, dataDevice = "bailiwick-data" }: UserDataIn
     },
     files(),
   );
-  const size = Buffer.byteLength(text);
-  if (size > USER_DATA_LIMIT) throw new Error(`user data has ${size} bytes; at most ${USER_DATA_LIMIT} are taken`);
   const interpolated = /[$%]\{.*/.exec(text);
   if (interpolated) throw new Error(`user data contains "${interpolated[0]}", which Terraform would interpolate`);
+  rendered.set(key, text);
   return text;
 }
 

@@ -100,6 +100,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   readonly #timeouts: HostSpec["timeouts"];
   readonly #keepReleases: number;
   readonly #baseline: string;
+  readonly #sshFrom: readonly string[] | undefined;
 
   /**
    * @throws Refusal for a bad or taken name, a machine that carries another host or stands in another stack, an unknown
@@ -138,6 +139,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       sshFrom: this.access.from.flatMap((network) => ("text" in network ? [network.text] : [])),
       realKeys: () => this.#realKeys(),
     });
+    this.#sshFrom = machine.sshFrom;
     addRelease(this, {
       host: this.name,
       specFile: file,
@@ -231,6 +233,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       baseline: this.#baseline,
       machine: this.machine,
       access: this.access,
+      sshFrom: this.#sshFrom,
       timeouts: this.#timeouts,
       keepReleases: this.#keepReleases,
       models: [...this.#models.values()],
@@ -265,10 +268,12 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   }
 
   #claimName(path: string): void {
-    const twin = App.of(this)
-      .node.findAll()
-      .find((other) => other !== this && other instanceof AgentHost && other.name === this.name);
-    if (twin !== undefined)
+    const app = App.of(this);
+    const hosts = hostsOf.get(app) ?? new Map<string, AgentHost>();
+    hostsOf.set(app, hosts);
+    const twin = hosts.get(this.name);
+    if (twin === undefined) hosts.set(this.name, this as unknown as AgentHost);
+    else
       throw new Refusal(
         `${path}: name: received "${this.name}", already the name of the host at ${twin.node.path}; every bailiwick command takes a host's name: set another as name`,
       );
@@ -289,6 +294,8 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   }
 }
 
+/** Hosts of an app by name: looking through the whole tree for each would cost a fleet the square of its size. */
+const hostsOf = new WeakMap<App, Map<string, AgentHost>>();
 const hostOn = new WeakMap<Machine, string>();
 
 function claimMachine(path: string, host: AgentHost): void {

@@ -26,6 +26,8 @@ export interface MadeMachine {
   readonly instance: string;
   /** What must exist before the first push. */
   readonly made: ITerraformDependable;
+  /** Networks from which sshd is reached, where they are not those of the host's `Access`: literal or tokens. */
+  readonly sshFrom?: readonly string[];
   /** How the push finds the machine; values may be tokens. */
   readonly binding: Bindings["machine"];
 }

@@ -5,6 +5,7 @@ import { type HostSpec, parseHostSpec } from "../spec/host-spec.ts";
 import type { Connection } from "../ssh/connection.ts";
 import { UnreachableError } from "../ssh/errors.ts";
 import { findIdentity } from "./identity.ts";
+import { instanceConnectTunnel } from "./instance-connect.ts";
 import { findHost, type ProjectHost, readBindings } from "./project.ts";
 
 export interface HostSession {
@@ -24,6 +25,7 @@ export interface HostSession {
 export async function machineAddress(bindings: Bindings, name: string): Promise<{ host: string; port: number }> {
   const { machine } = bindings;
   if (machine.kind === "remote") return { host: machine.address, port: 22 };
+  if (machine.kind === "instance-connect") return instanceConnectTunnel(machine.instance);
   const status = await machineStatus(machine.slot);
   if (status.state !== "running") throw new UnreachableError(notRunning(name, machine.slot, status.state));
   return { host: status.address, port: status.port };

@@ -33,9 +33,15 @@ const RemoteMachineBinding = z.strictObject({
   instance: z.string().min(1).describe("Id of this very machine: a rebuilt one has another."),
 });
 
+/** How the push finds an EC2 instance that nothing reaches but an EC2 Instance Connect Endpoint. */
+const InstanceConnectBinding = z.strictObject({
+  kind: z.literal("instance-connect"),
+  instance: z.string().min(1).describe("Id of the instance: the tunnel's target, and of a rebuilt machine another."),
+});
+
 /** What Terraform knows and the push needs, as JSON in `BAILIWICK_BINDINGS`; also each stack's output `bailiwick_<host>`. */
 export const Bindings = z.strictObject({
-  machine: z.discriminatedUnion("kind", [LocalMachineBinding, RemoteMachineBinding]),
+  machine: z.discriminatedUnion("kind", [LocalMachineBinding, RemoteMachineBinding, InstanceConnectBinding]),
   bootstrap: z.strictObject({
     publicKey: z.string().describe("The one-time host key that first contact must show: `ssh-ed25519 AAAA…`."),
     claimedBy: z.string().describe("Id of the instance this one-time key was made for; any other is refused."),

@@ -52,6 +52,19 @@ const HetznerMachineSpec = z
   })
   .describe("A server of Hetzner Cloud.");
 
+const AwsMachineSpec = z
+  .strictObject({
+    kind: z.literal("aws").describe("An EC2 instance."),
+    instanceType: z.string().min(1).describe("Type of the instance."),
+    inbound: z
+      .enum(["cidr", "instance-connect"])
+      .describe(
+        "`cidr`: SSH from the networks of `access`. `instance-connect`: by an EC2 Instance Connect Endpoint alone.",
+      ),
+    dataGiB: z.number().int().describe("Size of the data volume, GiB; it outlives the machine."),
+  })
+  .describe("An EC2 instance.");
+
 const Admin = z
   .strictObject({
     uid: z.number().int().min(1000).max(19999).describe("Unix uid of this admin's account."),
@@ -104,7 +117,9 @@ const HostFields = z
       .string()
       .regex(/^[0-9a-f]{64}$/)
       .describe("Digest of the baseline that first boot must have applied."),
-    machine: z.discriminatedUnion("kind", [LocalMachineSpec, HetznerMachineSpec]).describe("Where the host runs."),
+    machine: z
+      .discriminatedUnion("kind", [LocalMachineSpec, HetznerMachineSpec, AwsMachineSpec])
+      .describe("Where the host runs."),
     access: Access,
     secrets: named(
       z.strictObject({ source: SecretSource }).describe("One secret: where the pusher finds its value."),

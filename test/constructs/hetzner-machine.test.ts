@@ -55,7 +55,7 @@ describe("a machine on Hetzner Cloud", () => {
   it("has its firewall in its own creation, which admits SSH from the host's networks alone", () => {
     const tf = terraform();
     const [name] = Object.keys(tf.resource.hcloud_firewall ?? {});
-    expect(only(tf, "hcloud_server").firewall_ids).toEqual([`\${tonumber(hcloud_firewall.${name}.id)}`]);
+    expect(only(tf, "hcloud_server").firewall_ids).toEqual([`\${hcloud_firewall.${name}.id}`]);
     expect(only(tf, "hcloud_firewall").rule).toEqual([
       { direction: "in", protocol: "tcp", port: "22", source_ips: ["203.0.113.7/32"] },
     ]);
@@ -114,7 +114,7 @@ describe("a machine on Hetzner Cloud", () => {
       ],
     });
     expect(String(only(tf, "hcloud_server").user_data)).toMatch(
-      /What=\/dev\/disk\/by-id\/scsi-0HC_Volume_\$\{tostring\(hcloud_volume\.[a-zA-Z0-9_]+\.id\)\}/,
+      /What=\/dev\/disk\/by-id\/scsi-0HC_Volume_\$\{hcloud_volume\.[a-zA-Z0-9_]+\.id\}/,
     );
   });
 
@@ -160,10 +160,10 @@ describe("a machine on Hetzner Cloud", () => {
     expect(tf.provider.hcloud).toEqual([{ endpoint: "https://example.com/v1" }]);
     expect(only(tf, "hcloud_server")).toMatchObject({
       placement_group_id: `\${tonumber(var.group)}`,
-      firewall_ids: [expect.stringContaining("hcloud_firewall."), `\${tonumber("7")}`],
+      firewall_ids: [expect.stringContaining("hcloud_firewall."), 7],
       labels: { team: "ops", "bailiwick-host": "ops" },
     });
-    expect(userData(tf)).toContain("scsi-0HC_Volume_<>");
+    expect(userData(tf)).toContain("What=/dev/disk/by-id/scsi-0HC_Volume_42\n");
   });
 
   it("gives its resources as the escape hatch, once a host is on it", () => {

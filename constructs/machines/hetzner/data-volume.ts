@@ -1,4 +1,4 @@
-import type { TerraformProvider } from "cdktf";
+import { Fn, type TerraformProvider } from "cdktf";
 import type { Construct } from "constructs";
 import { DataHcloudVolumes } from "../../imports/hcloud/data-hcloud-volumes/index.ts";
 import { Volume } from "../../imports/hcloud/volume/index.ts";
@@ -14,17 +14,23 @@ export interface DataVolumeProps {
   readonly existing: string | null;
 }
 
+/** Tokens for the id, which the provider gives as a string and takes as a number. */
+export interface VolumeId {
+  readonly id: string;
+  readonly number: number;
+}
+
 /**
  * The volume that outlives the server. Hetzner formats nothing: the host does, and only what is blank. A plan that would
  * shrink it, or replace it by one in another place, fails before anything is changed.
  */
-export function dataVolume(scope: Construct, props: DataVolumeProps): { readonly id: string } {
+export function dataVolume(scope: Construct, props: DataVolumeProps): VolumeId {
   const { provider, host, location, labels, protect, dataGiB, existing } = props;
-  if (existing !== null) return { id: existing };
+  if (existing !== null) return { id: existing, number: Fn.tonumber(existing) as unknown as number };
   const now = new DataHcloudVolumes(scope, "volumes", { provider, withSelector: `bailiwick-host=${host}` });
   const all = (holds: string) =>
     `\${alltrue([for v in data.hcloud_volumes.${now.friendlyUniqueId}.volumes : ${holds}])}`;
-  return new Volume(scope, "data", {
+  const made = new Volume(scope, "data", {
     provider,
     name: `${host}-data`,
     size: dataGiB,
@@ -44,4 +50,5 @@ export function dataVolume(scope: Construct, props: DataVolumeProps): { readonly
       ],
     },
   });
+  return { id: made.id, number: made.getNumberAttribute("id") };
 }

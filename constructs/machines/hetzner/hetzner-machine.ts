@@ -1,4 +1,4 @@
-import { Fn } from "cdktf";
+import { Fn, Token } from "cdktf";
 import { Construct } from "constructs";
 import { DATA_VOLUME_PLACEHOLDER } from "../../../cloud-init/baseline.ts";
 import type { Firewall } from "../../imports/hcloud/firewall/index.ts";
@@ -84,9 +84,9 @@ export class HetznerMachine extends Construct implements Machine {
       serverType,
       location,
       image,
-      userData: userData.replaceAll(DATA_VOLUME_PLACEHOLDER, () => Fn.tostring(volume.id)),
+      userData: userData.replaceAll(DATA_VOLUME_PLACEHOLDER, () => volume.id),
       sshKeys: [nobody.id],
-      firewallIds: [idNumber(this.#firewall.id), ...firewallIds.map(idNumber)],
+      firewallIds: [this.#firewall.getNumberAttribute("id"), ...firewallIds.map(idNumber)],
       publicNet: [{ ipv4Enabled: ipv4, ipv6Enabled: ipv6 }],
       network: subnet === null ? [] : [networkBlock(subnet.id, subnet.ip)],
       ...(placementGroupId === null ? {} : { placementGroupId: idNumber(placementGroupId) }),
@@ -99,8 +99,8 @@ export class HetznerMachine extends Construct implements Machine {
     this.#server.addOverride("lifecycle.replace_triggered_by", [`terraform_data.${bootstrap.friendlyUniqueId}`]);
     const attachment = new VolumeAttachment(this, "attachment", {
       provider,
-      serverId: idNumber(this.#server.id),
-      volumeId: idNumber(volume.id),
+      serverId: this.#server.getNumberAttribute("id"),
+      volumeId: volume.number,
       automount: false, // Hetzner would mount it by itself, and by another name
     });
     const instance = this.#server.id;
@@ -128,5 +128,5 @@ function networkBlock(subnetId: string, ip: string | null): ServerNetwork {
 
 /** Ids are strings as attributes and numbers as arguments. */
 function idNumber(id: string): number {
-  return Fn.tonumber(id) as unknown as number;
+  return Token.isUnresolved(id) ? (Fn.tonumber(id) as unknown as number) : Number(id);
 }

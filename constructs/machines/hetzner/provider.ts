@@ -6,5 +6,5 @@ import { HcloudProvider } from "../../imports/hcloud/provider/index.ts";
 export function hcloudProvider(scope: Construct): TerraformProvider {
   const stack = TerraformStack.of(scope);
   const known = stack.allProviders().find((one) => one.terraformResourceType === HcloudProvider.tfResourceType);
-  return known ?? new HcloudProvider(stack, "hcloud");
+  return known ?? new HcloudProvider(stack, "hcloud-provider");
 }

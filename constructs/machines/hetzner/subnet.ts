@@ -1,5 +1,4 @@
 import type { ITerraformDependable, TerraformProvider } from "cdktf";
-import { Fn } from "cdktf";
 import type { Construct } from "constructs";
 import { Network } from "../../imports/hcloud/network/index.ts";
 import { NetworkSubnet } from "../../imports/hcloud/network-subnet/index.ts";
@@ -27,7 +26,7 @@ export function subnetOf(scope: Construct, { provider, host, labels, network }: 
   const made = new Network(scope, "network", { provider, name: host, ipRange: network.range, labels: { ...labels } });
   const subnet = new NetworkSubnet(scope, "subnet", {
     provider,
-    networkId: Fn.tonumber(made.id) as unknown as number,
+    networkId: made.getNumberAttribute("id"),
     type: "cloud",
     networkZone: network.zone,
     ipRange: network.subnet,

@@ -126,7 +126,7 @@ function hostOf(call: Call): string {
 async function slotOf(call: Call): Promise<string> {
   const { machine } = await readBindings(findHost(hostOf(call)));
   if (machine.kind === "local") return machine.slot;
-  throw new UsageError(`the machine of "${hostOf(call)}" is not on this computer but at ${machine.address}`);
+  throw new UsageError(`the machine of "${hostOf(call)}" is not on this computer`);
 }
 
 export const local: Command = {

@@ -48,7 +48,7 @@ async function create({ world, body }: Call) {
   if (enable_ipv6) server.primaryIps.push((await primaryIp(world, server, "ipv6", wanted.public_net?.ipv6)).id);
   const starts = wanted.start_after_create !== false;
   const action = act(world, "create_server", server, async () => {
-    if (starts) await world.machines.create(server, world.rulesOf(server));
+    if (starts) await world.machines.create(server, world.rulesOf(server), world.addressOf(server));
     server.status = starts ? "running" : "off";
   });
   // A server without a key gets a password for root, which Hetzner mails.
@@ -149,7 +149,7 @@ export const serverRoutes: Routes = {
     };
   },
   "POST /servers/:id/actions/poweron": alone("start_server", async ({ world }, server) => {
-    if (server.status === "off") await world.machines.create(server, world.rulesOf(server));
+    if (server.status === "off") await world.machines.create(server, world.rulesOf(server), world.addressOf(server));
     server.status = "running";
   }),
   "POST /servers/:id/actions/poweroff": alone("stop_server", (_, server) => {

@@ -79,7 +79,8 @@ export interface PrimaryIp extends Resource {
 export interface Machines {
   /** An address for a server; null: any will do, since nothing listens there. */
   address(family: "ipv4" | "ipv6"): Promise<string | null>;
-  create(server: Server, rules: readonly FirewallRule[]): Promise<void>;
+  /** @param address its public IPv4 address; null if it has none */
+  create(server: Server, rules: readonly FirewallRule[], address: string | null): Promise<void>;
   remove(server: Server): Promise<void>;
   setRules(server: Server, rules: readonly FirewallRule[]): Promise<void>;
   attach(server: Server, volume: Volume): Promise<void>;
@@ -148,6 +149,12 @@ export class World {
     return [...this.actions.values()].some(
       ({ status, resources }) => status === "running" && resources.some((one) => one.type === type && one.id === id),
     );
+  }
+
+  /** The public IPv4 address of a server. */
+  addressOf(server: Server): string | null {
+    const ips = server.primaryIps.flatMap((id) => this.primary_ips.get(id) ?? []);
+    return ips.find(({ type }) => type === "ipv4")?.ip ?? null;
   }
 
   /** Rules of all firewalls of a server. */
