@@ -1,8 +1,19 @@
 import { Construct } from "constructs";
-import { DnsName } from "../runtime/policy/egress/schema.ts";
+import { z } from "zod";
+import { DnsName, GrantableAddress } from "../runtime/policy/egress/schema.ts";
 import type { GrantBook } from "./grants.ts";
-import { checked, Refusal, refuse } from "./refuse.ts";
+import { checked, knownKeys, Refusal, refuse } from "./refuse.ts";
 import type { Runtime } from "./runtime.ts";
+
+export interface EgressProps {
+  /**
+   * TCP port.
+   * @default 443, by TLS with this server name alone
+   */
+  readonly port?: number;
+}
+
+const Port = z.number().int("must be a whole number").min(1).max(65535);
 
 /** An agent on a host: a principal with its own user, sandbox and grants. Made by `host.addAgent`. */
 export class Agent extends Construct {
@@ -23,17 +34,38 @@ export class Agent extends Construct {
   }
 
   /**
-   * The agent may open TLS connections to this one exact name on TCP 443; the egress proxy resolves the name.
+   * The agent may connect to this one exact name: by TLS on TCP 443, whose server name is checked, or on another port, where
+   * what is spoken is not looked at. The egress proxy resolves the name, which must lead to a public address.
    * @param name lower-case DNS name such as `api.example.com`
-   * @throws Refusal for a wildcard, a URL, a port, an IP address, a token, or a name granted before
+   * @throws Refusal for a wildcard, a URL, a port in the name, an IP address, a token, or a name granted before
    */
-  allowEgress(name: string): this {
-    const path = this.book.path(`agents.${this.name}.allowEgress`);
+  allowEgress(name: string, props: EgressProps = {}): this {
+    const where = `agents.${this.name}.allowEgress`;
+    const path = this.book.path(where);
+    knownKeys(path, props, ["port"]);
     if (typeof name === "string" && name.includes("*"))
       refuse(path, name, "wildcards are not granted; allow each exact name, such as api.example.com");
-    this.book.egress(`agents.${this.name}.allowEgress`, {
+    const host = checked(path, DnsName, name);
+    const port = checked(`${path}.port`, Port, props.port ?? 443);
+    const principal = `agent/${this.name}`;
+    if (port === 443) this.book.egress(where, { principal, name: host });
+    else this.book.connect(where, { principal, host, port });
+    return this;
+  }
+
+  /**
+   * The agent may connect to this one TCP port of this one address, also a private one; what is spoken there is not looked
+   * at. Prefer `allowEgress` where the other end has a name and speaks TLS.
+   * @param address IPv4 or IPv6 address in its usual form; none of the host itself, no link-local one, no metadata service
+   * @throws Refusal for a network, a name, such an address, a token, or a port granted before
+   */
+  allowAddress(address: string, port: number): this {
+    const where = `agents.${this.name}.allowAddress`;
+    const path = this.book.path(where);
+    this.book.connect(where, {
       principal: `agent/${this.name}`,
-      name: checked(path, DnsName, name),
+      host: checked(path, GrantableAddress, address),
+      port: checked(`${path}.port`, Port, port),
     });
     return this;
   }

@@ -12,6 +12,7 @@ export class GrantBook {
   readonly #invoke: Grants["invoke"] = [];
   readonly #mount: Grants["mount"] = [];
   readonly #egress: Grants["egress"] = [];
+  readonly #connect: Grants["connect"] = [];
 
   constructor(host: string) {
     this.host = host;
@@ -58,8 +59,20 @@ export class GrantBook {
     this.#egress.push(grant);
   }
 
+  connect(path: string, grant: Grants["connect"][number]): void {
+    const { principal, host, port } = grant;
+    const twice = this.#connect.some((g) => g.principal === principal && g.host === host && g.port === port);
+    if (twice) this.#twice(path, `port ${port} of "${host}" to "${principal}"`, "once is enough");
+    this.#connect.push(grant);
+  }
+
   all(): Grants {
-    return { invoke: [...this.#invoke], mount: [...this.#mount], egress: [...this.#egress] };
+    return {
+      invoke: [...this.#invoke],
+      mount: [...this.#mount],
+      egress: [...this.#egress],
+      connect: [...this.#connect],
+    };
   }
 
   #twice(path: string, what: string, advice: string): never {

@@ -1,39 +1,28 @@
 import { type Command, parseCall } from "./command.ts";
-import { ask } from "./commands/ask.ts";
-import { bundle } from "./commands/bundle.ts";
-import { doctor } from "./commands/doctor.ts";
-import { local } from "./commands/local.ts";
-import { logs } from "./commands/logs.ts";
-import { push } from "./commands/push.ts";
-import { rebuild } from "./commands/rebuild.ts";
-import { releases } from "./commands/releases.ts";
-import { rollback } from "./commands/rollback.ts";
-import { secrets } from "./commands/secrets.ts";
-import { ssh } from "./commands/ssh.ts";
-import { status } from "./commands/status.ts";
-import { verify } from "./commands/verify.ts";
 import { EXIT, errorKind, exitCodeOf, UsageError } from "./errors.ts";
 import { kitVersion } from "./kit.ts";
 import { makeOutput, table } from "./output.ts";
 
-const commands: Record<string, Command> = {
-  push,
-  ask,
-  verify,
-  status,
-  releases,
-  rollback,
-  rebuild,
-  secrets,
-  logs,
-  ssh,
-  doctor,
-  bundle,
-  local,
+// Each is loaded when it is called: reading all of the kit takes longer than most of them.
+const commands: Record<string, () => Promise<Command>> = {
+  push: async () => (await import("./commands/push.ts")).push,
+  ask: async () => (await import("./commands/ask.ts")).ask,
+  verify: async () => (await import("./commands/verify.ts")).verify,
+  status: async () => (await import("./commands/status.ts")).status,
+  releases: async () => (await import("./commands/releases.ts")).releases,
+  rollback: async () => (await import("./commands/rollback.ts")).rollback,
+  rebuild: async () => (await import("./commands/rebuild.ts")).rebuild,
+  secrets: async () => (await import("./commands/secrets.ts")).secrets,
+  logs: async () => (await import("./commands/logs.ts")).logs,
+  ssh: async () => (await import("./commands/ssh.ts")).ssh,
+  doctor: async () => (await import("./commands/doctor.ts")).doctor,
+  bundle: async () => (await import("./commands/bundle.ts")).bundle,
+  local: async () => (await import("./commands/local.ts")).local,
 };
 
-function usage(): string {
-  const rows = Object.values(commands).map((command) => [`  ${command.usage}`, command.summary]);
+async function usage(): Promise<string> {
+  const all = await Promise.all(Object.values(commands).map((load) => load()));
+  const rows = all.map((command) => [`  ${command.usage}`, command.summary]);
   return [
     `bailiwick ${kitVersion()}: hardened agent hosts, every boundary proven`,
     "",
@@ -49,7 +38,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const [verb, ...args] = argv;
   const output = makeOutput(args.includes("--json"));
   if (verb === undefined || verb === "help" || verb === "--help" || verb === "-h") {
-    process.stdout.write(`${usage()}\n`);
+    process.stdout.write(`${await usage()}\n`);
     return verb === undefined ? EXIT.usage : EXIT.held;
   }
   if (verb === "--version") {
@@ -57,9 +46,10 @@ async function main(argv: readonly string[]): Promise<number> {
     return EXIT.held;
   }
   try {
-    const command = Object.hasOwn(commands, verb) ? commands[verb] : undefined;
-    if (command === undefined)
+    const load = Object.hasOwn(commands, verb) ? commands[verb] : undefined;
+    if (load === undefined)
       throw new UsageError(`received command "${verb}"; there are ${Object.keys(commands).join(", ")}`);
+    const command = await load();
     const call = parseCall(command, args);
     if (call.flag("help")) {
       process.stdout.write(`usage: bailiwick ${command.usage}\n${command.summary}\n`);

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, open, readdir, rm } from "node:fs/promises";
+import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { Name } from "../spec/names.ts";
@@ -57,6 +57,8 @@ export interface MachinePlan {
   readonly rootGiB: number;
   /** Size of the data volume, GiB, sparse. One that exists keeps its size and content. */
   readonly dataGiB: number;
+  /** Slot whose data volume, kept when its machine was destroyed, becomes this one's; default: an empty one is made. */
+  readonly dataFrom?: string;
   /** Given to cloud-init (NoCloud). Written into the root disk only. */
   readonly userData: string;
   readonly progress: Progress;
@@ -146,10 +148,28 @@ async function makeDisks(names: SlotNames, plan: MachinePlan): Promise<void> {
   const args = ["-m", "--propagation", "private", "bash", PREPARE_ROOT];
   await run("unshare", args, { env, input: plan.userData });
   if (existsSync(names.dataDisk)) return;
+  if (plan.dataFrom !== undefined) return takeOver(plan.dataFrom, names, plan.progress);
   const file = await open(`${names.dataDisk}.new`, "w", 0o600);
   await file.truncate(plan.dataGiB * 2 ** 30);
   await file.close();
   await run("mv", ["-n", `${names.dataDisk}.new`, names.dataDisk]);
+}
+
+/** Moves the data volume that was kept in another slot into this one: there is never a second copy of it. */
+async function takeOver(slot: string, to: SlotNames, progress: Progress): Promise<void> {
+  const from = namesOf(slot);
+  const found = await machineStatus(slot);
+  if (found.state !== "absent")
+    throw new Error(
+      `dataFrom: received slot ${slot}, whose machine of host "${found.host}" is still there; destroy it and keep its data volume first`,
+    );
+  if (!found.dataVolume)
+    throw new Error(
+      `dataFrom: received slot ${slot}, which has no data volume; \`bailiwick local status\` lists the slots that have one`,
+    );
+  progress(`taking over the data volume of slot ${slot}`);
+  await rename(from.dataDisk, to.dataDisk);
+  await rm(from.directory, { recursive: true, force: true });
 }
 
 async function launchAndWait(

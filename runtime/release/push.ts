@@ -70,8 +70,8 @@ export async function push(options: PushOptions): Promise<PushResult> {
       new Activator(on, digestIn(components, "node"), digestIn(components, "activator"));
     const activator = activatorOn(connection);
     const result = await activator.withLock(options.admin, options.why, async (token) => {
-      await repairComponents(connection, activator, token, components, progress);
-      const facts = await activator.facts();
+      const repair = repairComponents(connection, activator, token, components, progress);
+      const [facts] = await Promise.all([activator.facts(), repair]);
       const { credentials, generated, sealed } = await sealCredentials(activator, spec, facts, options);
       const release = renderRelease({
         spec,
@@ -108,11 +108,18 @@ async function uploadMissing(
   building: Promise<Record<string, Component>>,
   progress: (line: string) => void,
 ) {
-  const components = await building;
+  const [components, present] = await Promise.all([building, presentComponents(connection)]);
   const uploaded: string[] = [];
   for (const component of Object.values(components))
-    if (await upload(connection, component, progress)) uploaded.push(component.name);
+    if (!present.includes(component.digest) && (await upload(connection, component, progress)))
+      uploaded.push(component.name);
   return { components, uploaded };
+}
+
+/** Digests of what the host seems to have; whether it is whole is looked at under the lock. */
+async function presentComponents(connection: Connection): Promise<string[]> {
+  const { stdout } = await connection.exec("ls /opt/bailiwick/components 2>/dev/null || true");
+  return stdout.split("\n");
 }
 
 /** @returns whether the host lacked it */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { EgressGrant } from "../policy/egress/schema.ts";
+import { ConnectGrant, EgressGrant } from "../policy/egress/schema.ts";
 import { InvokeGrant, ModelProviderSpec } from "../policy/models/schema.ts";
 import { SecretSource } from "../policy/secrets/schema.ts";
 import { MountGrant, WorkspaceSpec } from "../policy/workspaces/schema.ts";
@@ -131,7 +131,10 @@ const HostFields = z
       .strictObject({
         invoke: z.array(InvokeGrant).describe("Which agent may call which models."),
         mount: z.array(MountGrant).describe("Which agent sees which workspace."),
-        egress: z.array(EgressGrant).describe("Which agent may reach which name."),
+        egress: z.array(EgressGrant).describe("Which agent may reach which name by TLS."),
+        connect: z
+          .array(ConnectGrant)
+          .describe("Which agent may reach which other port of a name, or port of an address."),
       })
       .describe("Everything that is allowed. What is not listed is denied."),
     timeouts: z

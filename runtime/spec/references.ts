@@ -84,12 +84,20 @@ function checkGrants(spec: HostSpec, issue: Issue): void {
       issue([...path, "workspace"], unknown("workspace", grant.workspace, spec.workspaces));
     once(path, `workspace "${grant.workspace}" to agent "${grant.agent}"`);
   });
-  spec.grants.egress.forEach((grant, i) => {
-    const path = ["grants", "egress", i];
-    const agent = grant.principal.startsWith("agent/") ? grant.principal.slice("agent/".length) : undefined;
+  const checkPrincipal = (path: (string | number)[], principal: string) => {
+    const agent = principal.startsWith("agent/") ? principal.slice("agent/".length) : undefined;
     if (agent !== undefined && !(agent in spec.agents))
       issue([...path, "principal"], unknown("agent", agent, spec.agents));
+  };
+  spec.grants.egress.forEach((grant, i) => {
+    const path = ["grants", "egress", i];
+    checkPrincipal(path, grant.principal);
     once(path, `name "${grant.name}" to "${grant.principal}"`);
+  });
+  spec.grants.connect.forEach((grant, i) => {
+    const path = ["grants", "connect", i];
+    checkPrincipal(path, grant.principal);
+    once(path, `port ${grant.port} of "${grant.host}" to "${grant.principal}"`);
   });
 }
 

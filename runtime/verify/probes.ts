@@ -9,12 +9,14 @@ import { machineProbes } from "./probes/machine.ts";
 import { type OutsideView, outsideProbes } from "./probes/outside.ts";
 import { sandboxProbes } from "./probes/sandbox.ts";
 import { unitProbes } from "./probes/units.ts";
+import { upkeepProbes } from "./probes/upkeep.ts";
 
 /** Every probe of a host: what is granted must work, what is not must fail, and what enforces both must be in place. */
 export function hostProbes(subject: Subject, view: OutsideView): Probe[] {
   const probes = [
     ...outsideProbes(view),
     ...machineProbes(subject),
+    ...upkeepProbes(subject),
     ...accessProbes(subject, view.hostKey),
     ...firewallProbes(),
     ...unitProbes(subject),

@@ -45,6 +45,7 @@ describe("a host", () => {
         { agent: "ops", workspace: "docs", mode: "ro" },
       ],
       egress: [{ principal: "agent/ops", name: "api.example.com" }],
+      connect: [],
     });
   });
 

@@ -54,3 +54,37 @@ describe("the engine of a local machine", () => {
     expect(text).not.toContain(String.raw`\"engine\":\"nspawn\"`);
   });
 });
+
+describe("the data volume of a local machine", () => {
+  const SLOT = "0e1c9c9e-4f0f-4c58-9d32-7a5b7a8e7b11";
+  const commands = (props: LocalMachineProps) => {
+    const { terraform_data } = TerraformStack.of(hostOn(props)).toTerraform().resource as Record<
+      string,
+      Record<string, { provisioner?: { "local-exec"?: { command: string } }[] }>
+    >;
+    const all = Object.values(terraform_data ?? {}).flatMap(({ provisioner = [] }) => provisioner);
+    const find = (verb: string) => JSON.stringify(all.find((one) => JSON.stringify(one).includes(verb)));
+    return { boot: find("boot"), destroy: find("destroy") };
+  };
+
+  it("goes with the machine, unless the code says that it is kept", () => {
+    expect(commands({}).destroy).not.toContain("--keep-data");
+    expect(commands({ onDestroy: "delete" }).destroy).not.toContain("--keep-data");
+    expect(commands({ onDestroy: "keep" }).destroy).toContain("--keep-data");
+  });
+
+  it("is taken over from a slot that kept one, which replaces no machine", () => {
+    expect(commands({}).boot).not.toContain("--data-from");
+    expect(commands({ dataFrom: SLOT }).boot).toContain(SLOT);
+    expect(hostOn({ dataFrom: SLOT, onDestroy: "keep" }).machine.generation).toEqual(hostOn({}).machine.generation);
+  });
+
+  it("is refused when it is said wrongly", () => {
+    expect(() => hostOn({ onDestroy: "perhaps" as "keep" })).toThrow(
+      /LocalMachine "box": onDestroy: received "perhaps"/,
+    );
+    expect(() => hostOn({ dataFrom: "../../elsewhere" })).toThrow(
+      /dataFrom: received "..\/..\/elsewhere"; give the slot/,
+    );
+  });
+});

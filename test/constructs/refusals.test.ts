@@ -88,6 +88,41 @@ describe("a host refuses at construction", () => {
     ],
     ["an IPv6 address", () => host().addAgent("a").allowEgress("2001:db8::1"), "must be one exact lower-case DNS name"],
     ["a URL for a name", () => host().addAgent("a").allowEgress("https://api.example.com"), "must be one exact"],
+    [
+      "a network for an address",
+      () => host().addAgent("a").allowAddress("10.0.0.0/8", 5432),
+      'agents.a.allowAddress: received "10.0.0.0/8"; must be one IP address',
+    ],
+    [
+      "a metadata service for an address",
+      () => host().addAgent("a").allowAddress("169.254.169.254", 80),
+      'received "169.254.169.254"; is of the host itself, link-local, multicast, translated or a metadata service',
+    ],
+    [
+      "the host itself",
+      () => host().addAgent("a").allowAddress("127.0.0.1", 22),
+      'received "127.0.0.1"; is of the host',
+    ],
+    [
+      "an address in another form",
+      () => host().addAgent("a").allowAddress("FD00:0::5", 22),
+      "must be written as fd00::5",
+    ],
+    [
+      "an IPv4 address within an IPv6 one",
+      () => host().addAgent("a").allowAddress("::ffff:a9fe:a9fe", 80),
+      'received "::ffff:a9fe:a9fe"; is of the host itself',
+    ],
+    [
+      "a port out of range",
+      () => host().addAgent("a").allowAddress("10.0.0.5", 65536),
+      "allowAddress.port: received 65536",
+    ],
+    [
+      "port 0 of a name",
+      () => host().addAgent("a").allowEgress("a.example.com", { port: 0 }),
+      "allowEgress.port: received 0",
+    ],
     ["a token for a name to reach", () => host().addAgent("a").allowEgress(token), "received a Terraform token"],
     [
       "a provider by address",
@@ -188,6 +223,11 @@ describe("a host refuses at construction", () => {
     const model = ops.addModel("claude", anthropic).grantInvoke(agent, { models: ["m"] });
     const workspace = ops.addWorkspace("repo").grantRead(agent);
     expect(() => agent.allowEgress("api.example.com")).toThrow('name "api.example.com" to "agent/a" is granted twice');
+    agent.allowEgress("git.example.com", { port: 22 }).allowAddress("10.0.0.5", 5432);
+    expect(() => agent.allowEgress("git.example.com", { port: 22 })).toThrow(
+      'port 22 of "git.example.com" to "agent/a"',
+    );
+    expect(() => agent.allowAddress("10.0.0.5", 5432)).toThrow('port 5432 of "10.0.0.5" to "agent/a" is granted twice');
     expect(() => model.grantInvoke(agent, { models: ["n"] })).toThrow('model "claude" to agent "a" is granted twice');
     expect(() => workspace.grantReadWrite(agent)).toThrow('workspace "repo" to agent "a" is granted twice');
   });

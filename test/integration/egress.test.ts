@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { renderFirewall } from "../../runtime/policy/egress/firewall.ts";
+import { egressForwards } from "../../runtime/policy/egress/forwards.ts";
 import { renderHaproxy } from "../../runtime/policy/egress/haproxy.ts";
 import { renderHosts } from "../../runtime/policy/egress/hosts.ts";
 import { hostPrincipals } from "../../runtime/policy/egress/principals.ts";
@@ -27,15 +28,23 @@ const NAMES = [
   "nat64.test",
   "gone.test",
 ];
+const CONNECT = [
+  ["plain.test", 22],
+  ["private.test", 22],
+  [WORLD.private4, 80],
+  [WORLD.private6, 80],
+] as const;
 const spec = (change: (spec: HostSpec) => void = () => {}) =>
   sampleSpec((s) => {
     s.access.from = [`${WORLD.adminAddress}/32`];
     s.grants.egress = NAMES.map((name) => ({ principal: "agent/ops", name }));
+    s.grants.connect = CONNECT.map(([host, port]) => ({ principal: "agent/ops", host, port }));
     change(s);
   });
 const firewall = (s: HostSpec) => renderFirewall(s, hostPrincipals(s), [WORLD.dns]);
 const haproxy = (s: HostSpec) => renderHaproxy(hostPrincipals(s), [WORLD.dns]);
-const HOSTS = renderHosts(NAMES);
+const HOSTS = renderHosts(NAMES, egressForwards(spec()));
+const frontend = (host: string) => egressForwards(spec()).find((forward) => forward.host === host)?.frontend;
 const PORTS = [
   22,
   GATEWAY_PORT,
@@ -79,7 +88,7 @@ describe.skipIf(missing !== undefined)("egress by nft and HAProxy, in network na
     "TCP 80": () => tcp(uid, WORLD.public4, 80),
     "TCP 80 by IPv6": () => tcp(uid, WORLD.public6, 80),
     "TCP 22": () => tcp(uid, WORLD.public4, 22),
-    "TCP 80 at a private address": () => tcp(uid, WORLD.private4, 80),
+    "TCP 22 at a private address": () => tcp(uid, WORLD.private4, 22),
     "metadata by IPv4": () => tcp(uid, WORLD.metadata4, 80),
     "metadata by IPv6": () => tcp(uid, WORLD.metadata6, 80),
     "UDP 443": () => udp(uid, WORLD.public4, 443),
@@ -153,6 +162,34 @@ describe.skipIf(missing !== undefined)("egress by nft and HAProxy, in network na
       const frontend = ["--connect-to", `api.provider.test:443:127.0.0.1:${GATEWAY}`, "https://api.provider.test/"];
       expect(curl(OPS, ...frontend).status, "at the gateway's own frontend").not.toBe(0);
       expect(curl(GATEWAY, ...frontend).status, "control: the gateway at its frontend").toBe(0);
+    });
+
+    it("a granted port of a name, and of a private address, is reached by whom it is granted to, and no other port", async () => {
+      expect(curl(OPS, "http://plain.test:22/").stdout).toBe(`served by ${WORLD.public4} as -`);
+      expect(await verdicts("plain.test/22")).toEqual(["allowed"]);
+      expect(tcp(OPS, WORLD.private4, 80).stdout).toBe(`served by ${WORLD.private4} as -`);
+      expect(tcp(OPS, WORLD.private6, 80).stdout).toBe(`served by ${WORLD.private6} as -`);
+      expect(await verdicts(`${WORLD.private6}/80`)).toEqual(["allowed"]);
+      for (const [uid, url] of [
+        [OPS, "http://plain.test:80/"],
+        [OPS, "http://news.test:22/"],
+        [OPS, `http://${WORLD.private4}:22/`],
+        [WEB_HOOK, "http://plain.test:22/"],
+        [WEB_HOOK, `http://${WORLD.private4}:80/`],
+        [WEB_HOOK, `http://127.0.0.1:${frontend(WORLD.private4)}/`],
+        [GATEWAY, `http://${WORLD.private4}:80/`],
+        [NOBODY, `http://127.0.0.1:${frontend(WORLD.private4)}/`],
+      ] as const)
+        expect(curl(uid, url).status, `${uid} ${url}`).not.toBe(0);
+      expect(
+        curl(OPS, `http://127.0.0.1:${frontend(WORLD.private4)}/`).status,
+        "control: the owner at the frontend",
+      ).toBe(0);
+    });
+
+    it("a granted port of a name that leads to a private address is refused", async () => {
+      expect(curl(OPS, "http://private.test:22/").status).not.toBe(0);
+      expect(await verdicts("private.test/22")).toEqual(["private-address"]);
     });
 
     it("what is not TLS is refused without waiting, and a ClientHello in pieces is admitted", () => {

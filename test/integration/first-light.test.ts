@@ -26,6 +26,7 @@ const ATTEMPTS: [string, string, ...string[]][] = [
   [PUBLIC, "443", "-"],
   [PUBLIC, "80"],
   [PRIVATE, "443", "granted.example.org"],
+  [PRIVATE, "80"],
   [METADATA, "80"],
 ];
 
@@ -106,6 +107,10 @@ describe("first light", () => {
     const log = ok(await bailiwick("logs", "box", "--unit", "gateway", "-n", "20")).stdout;
     expect(log).toMatch(/"agent":"puppet","route":"demo"/);
     expect(log).not.toContain("canary-prompt-1234");
+    expect(ok(await bailiwick("ask", "box", "are you puppet?", "--agent", "puppet")).stdout).toContain("demo model");
+    const nobody = await bailiwick("ask", "box", "is anybody there?", "--agent", "nobody");
+    expect(nobody.code).toBe(2);
+    expect(nobody.stderr).toContain('received --agent "nobody"; host "box" has agents puppet');
     const unknown = await bailiwick("logs", "box", "--unit", "gatewya");
     expect(unknown.code).toBe(2);
     expect(unknown.stderr).toMatch(/received --unit "gatewya"; the host has agent-puppet, .*gateway/);
@@ -116,9 +121,10 @@ describe("first light", () => {
     expect(await order("via http://127.0.0.1:4000/nowhere/v1/chat/completions demo")).toMatch(/^HTTP 40[34] /);
   });
 
-  it("one granted name is reached by a real unit, and nothing else is", async () => {
+  it("one granted name and one granted port of an address are reached by a real unit, and nothing else is", async () => {
     const reach = (...args: string[]) => order(`sh "$0" reach.mjs ${args.join(" ")}`);
     expect(await reach("granted.example.com", "443", "granted.example.com")).toContain("as granted.example.com");
+    expect(await reach(PRIVATE, "22")).toContain(`served by ${PRIVATE}`);
     for (const [address, port, ...name] of ATTEMPTS)
       expect(await reach(address, port, ...name), `${address} ${port} ${name}`).toContain("refused: ");
   });

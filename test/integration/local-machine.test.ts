@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -225,6 +225,22 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
 
     await boot({ instance: randomUUID() });
     expect(inGuest("sudo mount /dev/disk/by-id/bailiwick-data /mnt && cat /mnt/mark")).toBe("kept");
+  });
+
+  it("takes over the data volume that another slot kept, and no other's", async () => {
+    const elsewhere = randomUUID();
+    const boots = (dataFrom: string) => bootMachine({ ...plan, slot: elsewhere, instance: randomUUID(), dataFrom });
+    try {
+      await expect(boots(slot)).rejects.toThrow(/whose machine of host "local" is still there/);
+      await expect(boots(randomUUID())).rejects.toThrow(/which has no data volume/);
+      await destroyMachine(slot, { keepData: true });
+      const inode = statSync(names.dataDisk).ino;
+      await boots(slot);
+      expect(statSync(namesOf(elsewhere).dataDisk).ino).toBe(inode);
+      expect(tracesOf(slot)).toEqual([]);
+    } finally {
+      await destroyMachine(elsewhere);
+    }
   });
 
   it("leaves nothing at all when it is destroyed, also twice, and when it never was", async () => {

@@ -36,6 +36,7 @@ describe("the local stack", () => {
       invoke: [{ agent: "main", model: "demo", models: ["demo"] }],
       mount: [{ agent: "main", workspace: "notes", mode: "rw" }],
       egress: [],
+      connect: [],
     });
     expect(spec.access.from).toEqual(["127.0.0.1/32"]);
     expect(missing(terraform)).toBe("");

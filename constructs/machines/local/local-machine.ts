@@ -32,10 +32,22 @@ export interface LocalMachineProps {
    */
   readonly rootGiB?: number;
   /**
-   * Size of the data volume, GiB (sparse), at least 1. It outlives rebuilds; `cdktf destroy` removes it.
+   * Size of the data volume, GiB (sparse), at least 1. It outlives rebuilds.
    * @default 10
    */
   readonly dataGiB?: number;
+  /**
+   * What `cdktf destroy` does with the data volume. A kept one stays in its slot, which the destroy names; give that as
+   * `dataFrom` to go on with it.
+   * @default delete
+   */
+  readonly onDestroy?: "delete" | "keep";
+  /**
+   * Slot (a UUID) whose kept data volume this machine takes over at its first boot, instead of an empty one. Boot fails if
+   * there is none. Without meaning once the machine has its volume.
+   * @default an empty volume
+   */
+  readonly dataFrom?: string;
   /**
    * Any other number than at the last deploy builds the machine anew; the data volume stays.
    * @default 0
@@ -62,6 +74,8 @@ export class LocalMachine extends Construct implements Machine {
   readonly #sizes: Pick<LocalSpec, "memoryMiB" | "cpus" | "rootGiB" | "dataGiB">;
   readonly #rebuild: number;
   readonly #engine: Engine | Setting | undefined;
+  readonly #onDestroy: (typeof ON_DESTROY)[number];
+  readonly #dataFrom: string | undefined;
   readonly #path: string;
   #realKeys: () => boolean = () => false;
 
@@ -69,7 +83,7 @@ export class LocalMachine extends Construct implements Machine {
   constructor(scope: Construct, id: string, props: LocalMachineProps = {}) {
     super(scope, id);
     this.#path = `LocalMachine "${id}"`;
-    knownKeys(this.#path, props, ["engine", ...Object.keys(SIZES)]);
+    knownKeys(this.#path, props, ["engine", "onDestroy", "dataFrom", ...Object.keys(SIZES)]);
     const size = (key: keyof typeof SIZES): number =>
       checked(`${this.#path}: ${key}`, SIZES[key].schema, props[key] ?? SIZES[key].standard);
     this.#engine = engineOf(this.#path, props.engine);
@@ -80,6 +94,8 @@ export class LocalMachine extends Construct implements Machine {
       dataGiB: size("dataGiB"),
     };
     this.#rebuild = size("rebuild");
+    this.#onDestroy = checked(`${this.#path}: onDestroy`, z.enum(ON_DESTROY), props.onDestroy ?? "delete");
+    this.#dataFrom = checked(`${this.#path}: dataFrom`, Slot, props.dataFrom);
   }
 
   get spec(): LocalSpec {
@@ -101,7 +117,16 @@ export class LocalMachine extends Construct implements Machine {
     // destroyed by the slot, which never fails to be made. Destroy steps may name nothing but themselves.
     const slot = new TerraformData(this, "slot", {
       provisioners: [
-        { when: "destroy", command: bailiwickCommand(this, ["local", "destroy", "--slot", { token: SELF_ID }]) },
+        {
+          when: "destroy",
+          command: bailiwickCommand(this, [
+            "local",
+            "destroy",
+            "--slot",
+            { token: SELF_ID },
+            ...(this.#onDestroy === "keep" ? ["--keep-data"] : []),
+          ]),
+        },
       ],
     });
     const image = new TerraformData(this, "image", {
@@ -125,6 +150,7 @@ export class LocalMachine extends Construct implements Machine {
             { token: SELF_ID },
             "--spec",
             specFile,
+            ...(this.#dataFrom === undefined ? [] : ["--data-from", this.#dataFrom]),
           ]),
           environment: { BAILIWICK_USER_DATA: userData },
         },
@@ -143,6 +169,8 @@ export class LocalMachine extends Construct implements Machine {
 }
 
 type LocalSpec = Extract<Machine["spec"], { kind: "local" }>;
+const ON_DESTROY = ["delete", "keep"] as const;
+const Slot = z.uuid("give the slot that `cdktf destroy` named when it kept the volume, a UUID").optional();
 
 const ENGINES = ["nspawn", "qemu"] as const;
 type Engine = (typeof ENGINES)[number];

@@ -45,7 +45,9 @@ function node(): Check {
 async function terraform(): Promise<Check> {
   const program = process.env.TERRAFORM_BINARY_NAME ?? "terraform";
   const found = (await firstLine(program, ["version"])) ?? "not found";
-  const ok = found !== "not found";
+  const [, name, major, minor] = /(Terraform|OpenTofu) v(\d+)\.(\d+)/.exec(found) ?? [];
+  // OpenTofu began with what Terraform 1.6 was
+  const ok = name === "OpenTofu" || Number(major) > 1 || (Number(major) === 1 && Number(minor) >= 5);
   return {
     id: "terraform",
     ok,

@@ -38,6 +38,7 @@ const verbs: Record<string, Verb> = {
       throw new UsageError(
         "local boot needs --spec, --slot, --instance and the environment variable BAILIWICK_USER_DATA, as Terraform sets them",
       );
+    const dataFrom = call.text("data-from");
     const spec = parseHostSpec(JSON.parse(readFileSync(specPath, "utf8")));
     const before = await machineStatus(slot);
     if (before.state !== "absent" && before.instance !== instance) await requireSecretsAtHand(spec, projectRoot());
@@ -55,6 +56,7 @@ const verbs: Record<string, Verb> = {
       cpus,
       rootGiB,
       dataGiB,
+      ...(dataFrom === undefined ? {} : { dataFrom }),
       userData,
       progress: output.progress,
     });
@@ -66,8 +68,10 @@ const verbs: Record<string, Verb> = {
   async destroy(call, output) {
     const slot = call.text("slot") ?? (await slotOf(call));
     await destroyMachine(slot, { keepData: call.flag("keep-data") });
-    output.document({ slot, destroyed: true });
-    output.say(`local machine ${slot} is gone`);
+    const { dataVolume: kept } = { dataVolume: false, ...(await machineStatus(slot)) };
+    output.document({ slot, destroyed: true, dataVolume: kept });
+    const how = `; its data volume is kept: dataFrom: "${slot}" on a LocalMachine takes it over, \`bailiwick local destroy --slot ${slot}\` deletes it`;
+    output.say(`local machine ${slot} is gone${kept ? how : ""}`);
     return EXIT.held;
   },
 
@@ -138,6 +142,7 @@ export const local: Command = {
     spec: { type: "string" },
     host: { type: "string" },
     "keep-data": { type: "boolean" },
+    "data-from": { type: "string" },
   },
   words: [1, 2],
   async run(call, output) {

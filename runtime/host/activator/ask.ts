@@ -41,7 +41,7 @@ export async function ask(agentName: string, message: string, timeoutSeconds: nu
     agent.ask.path,
     token,
     { model: agent.ask.model, messages: [{ role: "user", content: message }] },
-    Math.max(1, (deadline - started) / 1000),
+    Math.max(1, Math.ceil((deadline - started) / 1000)),
   );
   const ms = Math.round(performance.now() - started);
   if (status !== 200) throw new Error(`agent "${agentName}" answered HTTP ${status}: ${errorText(body)}`);

@@ -1,9 +1,10 @@
+import { isIP } from "node:net";
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { VIRTUAL_GATEWAY } from "../../spec/local-network.ts";
 import { egressPort, GATEWAY_PORT } from "../../spec/names.ts";
 import { IPV4_MAPPED, METADATA_IPV4, METADATA_IPV6, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, ofFamily } from "./addresses.ts";
-import type { Principal } from "./principals.ts";
+import { frontendsOf, type Principal } from "./principals.ts";
 
 const template = loadTemplate(new URL("./templates/firewall.nft.hbs", import.meta.url));
 
@@ -29,6 +30,9 @@ export function renderFirewall(spec: HostSpec, principals: readonly Principal[],
     redirected: principals
       .filter(({ names }) => names.length > 0)
       .map(({ uid }) => ({ uid, egressPort: egressPort(uid) })),
+    forwards: principals.flatMap(({ uid, forwards }) =>
+      forwards.map(({ dialled, port, frontend }) => ({ uid, dialled, port, frontend, v6: isIP(dialled) === 6 })),
+    ),
     ownedPorts: ownedPorts(principals),
     principals: principals.map((principal) => chain(spec, principals, principal, resolvers)),
   });
@@ -36,21 +40,25 @@ export function renderFirewall(spec: HostSpec, principals: readonly Principal[],
 
 function ownedPorts(principals: readonly Principal[]): number[] {
   const served = principals.flatMap(({ port }) => (port === null ? [] : [port]));
-  const frontends = principals.filter(({ names }) => names.length > 0).map(({ uid }) => egressPort(uid));
-  return [...served, ...frontends].sort((a, b) => a - b);
+  return [...served, ...principals.flatMap(frontendsOf)].sort((a, b) => a - b);
 }
 
 function chain(spec: HostSpec, all: readonly Principal[], principal: Principal, resolvers: readonly string[]) {
   const egress = principal.kind === "egress";
-  const own = [
-    ...(principal.port === null ? [] : [principal.port]),
-    ...(principal.names.length > 0 ? [egressPort(principal.uid)] : []),
-  ];
+  const own = [...(principal.port === null ? [] : [principal.port]), ...frontendsOf(principal)];
+  const forwards = egress ? all.flatMap((other) => other.forwards) : [];
+  const named = forwards.filter(({ host }) => isIP(host) === 0);
   return {
     id: principal.id,
     chain: principal.chain,
     uid: principal.uid,
     public: egress,
+    addresses: unique(
+      forwards
+        .filter((forward) => !named.includes(forward))
+        .map(({ host, port }) => ({ host, port, v6: isIP(host) === 6 })),
+    ),
+    publicPorts: [...new Set([443, ...named.map(({ port }) => port)])].sort((a, b) => a - b),
     resolvers4: egress ? ofFamily(4, resolvers) : [],
     resolvers6: egress ? ofFamily(6, resolvers) : [],
     notPublic4: [...NOT_PUBLIC_IPV4],
@@ -70,4 +78,8 @@ function grantedPorts(spec: HostSpec, all: readonly Principal[], { kind, name }:
       ? [other.port]
       : [],
   );
+}
+
+function unique<T>(values: readonly T[]): T[] {
+  return [...new Map(values.map((value) => [JSON.stringify(value), value])).values()];
 }

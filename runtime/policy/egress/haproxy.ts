@@ -2,12 +2,14 @@ import { isIP } from "node:net";
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import { egressPort } from "../../spec/names.ts";
 import { NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, ofFamily } from "./addresses.ts";
+import { forwardLabel } from "./forwards.ts";
 import type { Principal } from "./principals.ts";
 
 const template = loadTemplate(new URL("./templates/haproxy.cfg.hbs", import.meta.url));
 
 /**
- * Configuration of the egress proxy: a frontend for each principal with a granted name. Not rendered for a host on which
+ * Configuration of the egress proxy: a frontend for each principal with a granted name, and one for each other port or
+ * address. Not rendered for a host on which
  * nobody has one: HAProxy does not start without a proxy, and nothing would use it.
  * @throws if the host has no upstream DNS resolver, since then no name can be resolved
  */
@@ -28,5 +30,18 @@ export function renderHaproxy(principals: readonly Principal[], resolvers: reado
         names,
         notPublic: [...NOT_PUBLIC_IPV4, ...NOT_PUBLIC_IPV6],
       })),
+    forwards: principals.flatMap(({ id, forwards }) =>
+      forwards.map((forward) => ({
+        principal: id,
+        name: `forward_${forward.frontend}`,
+        label: forwardLabel(forward),
+        frontend: forward.frontend,
+        host: forward.host,
+        port: forward.port,
+        v6: isIP(forward.host) === 6,
+        // of a name: where it may not lead; an address was granted as it is
+        notPublic: isIP(forward.host) === 0 ? [...NOT_PUBLIC_IPV4, ...NOT_PUBLIC_IPV6] : null,
+      })),
+    ),
   });
 }

@@ -1,5 +1,13 @@
 import type { HostSpec } from "../../spec/host-spec.ts";
-import { GATEWAY_PORT, type PrincipalId, principalPort, principalUid, principalUser } from "../../spec/names.ts";
+import {
+  egressPort,
+  GATEWAY_PORT,
+  type PrincipalId,
+  principalPort,
+  principalUid,
+  principalUser,
+} from "../../spec/names.ts";
+import { type EgressForward, egressForwards } from "./forwards.ts";
 import { egressNames } from "./names.ts";
 
 /** A principal of one host, as the firewall, the egress proxy and systemd know it. */
@@ -18,6 +26,8 @@ export interface Principal {
   readonly port: number | null;
   /** TLS server names it may reach. */
   readonly names: readonly string[];
+  /** Other ports of names, and ports of addresses, that it may reach. */
+  readonly forwards: readonly EgressForward[];
 }
 
 /**
@@ -33,10 +43,20 @@ export function hostPrincipals(spec: HostSpec): Principal[] {
   const agents = byName(spec.agents).map(([name, { uid }]) =>
     principal(spec, `agent/${name}`, "agent", name, uid, `agent_${name}`, principalPort(uid)),
   );
-  const hasGateway = Object.keys(spec.models).length > 0 || gateway.names.length > 0;
+  const hasGateway = Object.keys(spec.models).length > 0 || usesEgress(gateway);
   const others = [...models, ...(hasGateway ? [gateway] : []), ...agents];
-  if (!others.some(({ names }) => names.length > 0)) return others;
+  if (!others.some(usesEgress)) return others;
   return [principal(spec, "egress", "egress", "egress", principalUid("egress"), "egress_proxy", null), ...others];
+}
+
+/** Whether something is granted to a principal that the egress proxy carries. */
+export function usesEgress({ names, forwards }: Principal): boolean {
+  return names.length > 0 || forwards.length > 0;
+}
+
+/** Loopback ports of the egress proxy that are a principal's own. */
+export function frontendsOf({ uid, names, forwards }: Principal): number[] {
+  return [...(names.length > 0 ? [egressPort(uid)] : []), ...forwards.map(({ frontend }) => frontend)];
 }
 
 /** Entries of a record in code point order of their keys, so that what is rendered does not depend on insertion order. */
@@ -63,5 +83,6 @@ function principal(
     chain: chain.replaceAll("-", "_"),
     port,
     names: id === "egress" ? [] : egressNames(spec, id),
+    forwards: egressForwards(spec).filter((forward) => forward.principal === id),
   };
 }

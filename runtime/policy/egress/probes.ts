@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { egressPort } from "../../spec/names.ts";
 import { broken, held, mustBeRefused, mustNotLeave, refusedAtOnce, together, unprovable, words } from "../judgement.ts";
 import type { Attempt, Judgement, Outcome, Probe, ProbedHost, Subject } from "../probe.ts";
 import { METADATA_IPV4, METADATA_IPV6 } from "./addresses.ts";
-import { hostPrincipals, type Principal } from "./principals.ts";
+import { type EgressForward, forwardLabel } from "./forwards.ts";
+import { frontendsOf, hostPrincipals, type Principal } from "./principals.ts";
 
 // Documentation and benchmark networks: should a rule be missing, what leaves reaches nobody.
 const PUBLIC_IPV4 = "198.51.100.7";
@@ -32,6 +32,7 @@ export function egressProbes(subject: Subject): Probe[] {
       binding(principal, principals),
       ...(principal.names.length > 0 ? [ungrantedNames(principal, others), noName(principal)] : []),
       ...principal.names.map((name) => grantedName(principal, name)),
+      ...principal.forwards.map((forward) => grantedForward(principal, forward)),
     ];
   });
 }
@@ -156,9 +157,7 @@ function ports(subject: Subject, principal: Principal, others: readonly Principa
     (principal.kind === "gateway" && other.kind === "model" && invoke.some(({ model }) => model === other.name));
   const targets = others.flatMap((other) => [
     ...(other.port === null || granted(other) ? [] : [{ what: `port ${other.port} of ${other.id}`, port: other.port }]),
-    ...(other.names.length === 0
-      ? []
-      : [{ what: `egress of ${other.id}, port ${egressPort(other.uid)}`, port: egressPort(other.uid) }]),
+    ...frontendsOf(other).map((port) => ({ what: `egress of ${other.id}, port ${port}`, port })),
   ]);
   return {
     ...about(principal, "ports"),
@@ -182,7 +181,7 @@ function sshd(principal: Principal): Probe<LocalPort[]> {
 
 function binding(principal: Principal, all: readonly Principal[]): Probe<Outcome[]> {
   // a principal's own frontend of the egress proxy is nobody's to serve but the proxy's, and it is free if it has no name
-  const taken = new Set(all.flatMap(({ port, uid, names }) => [port, names.length > 0 ? egressPort(uid) : null]));
+  const taken = new Set(all.flatMap((one) => [one.port, ...frontendsOf(one)]));
   const port = [8080, 8081, 8082].find((candidate) => !taken.has(candidate)) ?? 8083;
   const hosts = ["127.0.0.1", "0.0.0.0", "::1"];
   return {
@@ -321,6 +320,53 @@ function grantedName(principal: Principal, name: string): Probe<GrantedName> {
           `root does not reach it either (${words(byRoot)}): the host has no way to it`,
         );
       return broken(`${verdict}, but no handshake, while root reaches it`);
+    },
+  };
+}
+
+interface ForwardAttempt {
+  /** Connecting to what is granted, and to a port of it that is not. */
+  readonly outcome: Outcome;
+  readonly beside: Outcome;
+  readonly verdict: string | null;
+  /** How the proxy's connection ended, as HAProxy writes it: `SC` when the other end took none. */
+  readonly end: string | null;
+}
+
+function grantedForward(principal: Principal, forward: EgressForward): Probe<ForwardAttempt> {
+  const { host, port, dialled, frontend } = forward;
+  const label = forwardLabel(forward);
+  const granted = principal.forwards.filter((other) => other.dialled === dialled).map((other) => other.port);
+  const beside = [80, 81, 82, 83].find((one) => !granted.includes(one)) ?? 84;
+  return {
+    ...about(principal, `connect/${label}`),
+    title: `reaches port ${port} of ${host}, which is granted, and no other port of it`,
+    expected: `a connection by the egress proxy; port ${beside} refused`,
+    read: async (view) => {
+      const [outcome, other] = await Promise.all([
+        view.as(principal.id, { do: "connect", host: dialled, port }),
+        view.as(principal.id, { do: "connect", host: dialled, port: beside }),
+      ]);
+      // the proxy logs a connection once it has ended, and gives up on one that nobody takes after five seconds
+      let line: string | undefined;
+      for (let patience = 6; line === undefined && outcome.ok && patience > 0; patience--) {
+        if (patience < 6) await sleep(1500);
+        line = (await view.egressLog()).findLast((one) => one.includes(`principal=${principal.id} sni=${label} `));
+      }
+      const of = (field: string) => new RegExp(`\\b${field}=(\\S+)`).exec(line ?? "")?.[1] ?? null;
+      return { outcome, beside: other, verdict: of("verdict"), end: of("end") };
+    },
+    judge: ({ outcome, beside: other, verdict, end }) => {
+      if (other.ok) return broken(`port ${beside}: reached`);
+      if (!refusedAtOnce(other)) return broken(`port ${beside}: ${words(other)}`);
+      if (!outcome.ok) return broken(`${words(outcome)}: the egress proxy takes nothing at ${frontend}`);
+      if (verdict === null) return unprovable("taken by the egress proxy", "it logged nothing of it");
+      if (verdict === "private-address") return broken("the name leads to an address that is not public");
+      if (verdict === "unresolved") return unprovable(verdict, "no resolver of the host knows the name now");
+      if (verdict !== "allowed") return broken(verdict);
+      return end?.startsWith("S")
+        ? unprovable("allowed, and connected to nobody", "the other end takes no connection now")
+        : held("connected");
     },
   };
 }

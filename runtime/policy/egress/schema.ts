@@ -1,3 +1,4 @@
+import { BlockList, isIP } from "node:net";
 import { z } from "zod";
 
 /**
@@ -23,3 +24,55 @@ export const EgressGrant = z
   .describe("One principal may open TLS connections to one exact name; the address is resolved by the egress proxy.");
 
 export type EgressGrant = z.infer<typeof EgressGrant>;
+
+/** Addresses that are no machine's own, or hand credentials to whoever asks: granted to nobody. */
+const NEVER = {
+  ipv4: blockList("ipv4", [
+    ...["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "198.18.0.0/15", "224.0.0.0/3"],
+    // other clouds' metadata, and what stands beside it
+    ...["100.100.100.200/32", "168.63.129.16/32"],
+  ]),
+  // a list of its own: in one list Node.js would hold IPv4 addresses against their mapped form
+  ipv6: blockList("ipv6", [
+    ...["::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "fe80::/10", "fec0::/10", "ff00::/8"],
+    ...["fd00:ec2::254/128", "fd20:ce::254/128"],
+  ]),
+};
+
+function blockList(family: "ipv4" | "ipv6", networks: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [address = "", bits] = network.split("/");
+    list.addSubnet(address, Number(bits), family);
+  }
+  return list;
+}
+
+/** One address in its usual form, private or public. */
+export const GrantableAddress = z.string().superRefine((text, ctx) => {
+  const family = isIP(text);
+  const usual = family === 6 ? new URL(`http://[${text.split("%")[0]}]`).hostname.slice(1, -1) : text;
+  const problem =
+    family === 0
+      ? "must be one IP address such as 10.0.0.5 or fd00::5 (no network, no port, no name)"
+      : usual !== text
+        ? `must be written as ${usual}`
+        : NEVER[`ipv${family as 4 | 6}`].check(text, `ipv${family as 4 | 6}`)
+          ? "is of the host itself, link-local, multicast, translated or a metadata service; none of these is granted"
+          : undefined;
+  if (problem !== undefined) ctx.addIssue({ code: "custom", message: problem });
+});
+
+export const ConnectGrant = z
+  .strictObject({
+    principal: EgressGrant.shape.principal,
+    host: z
+      .union([DnsName, GrantableAddress])
+      .describe("Exact DNS name, which must lead to a public address, or an IP address, private or public."),
+    port: z.number().int().min(1).max(65535).describe("TCP port. What is spoken there is not looked at."),
+  })
+  .describe(
+    "One principal may connect to one TCP port of one name or address; the egress proxy resolves the name and connects.",
+  );
+
+export type ConnectGrant = z.infer<typeof ConnectGrant>;

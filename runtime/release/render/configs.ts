@@ -20,7 +20,7 @@ export const RESOLV_CONF = "etc/resolv.conf";
 export function configFiles(spec: HostSpec, principal: Principal, provided: Provided): ReleaseFile[] {
   const folder = configFolder(principal);
   const file = (name: string, content: string): ReleaseFile => ({ path: `${folder}/${name}`, mode: 0o444, content });
-  const files = [file("hosts", renderHosts(principal.names))];
+  const files = [file("hosts", renderHosts(principal.names, principal.forwards))];
   if (principal.kind === "gateway") {
     const config = gatewayConfig(spec, (agent) => provided.textHashes(virtualKeyCredential(agent)));
     files.push(file("gateway.json", `${canonicalJson(config)}\n`));

@@ -1,5 +1,6 @@
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
-import type { Principal } from "../../policy/egress/principals.ts";
+import { FORWARD_PORTS } from "../../policy/egress/forwards.ts";
+import { type Principal, usesEgress } from "../../policy/egress/principals.ts";
 import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { PRINCIPAL_UIDS } from "../../spec/names.ts";
@@ -24,12 +25,12 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
     resolvConf: `${CURRENT}/${RESOLV_CONF}`,
     config: `${CURRENT}/${configFolder(principal)}`,
     bind: principal.port === null ? [] : [String(principal.port)],
-    loopbackOnly: principal.names.length === 0,
+    loopbackOnly: !usesEgress(principal),
   };
   if (principal.kind === "agent") return agentSandbox(spec, principal, provided, common);
   if (principal.kind !== "egress") return programSandbox(principal, provided, common);
   // all that any principal could be given, so that a new grant changes its configuration alone
-  const bind = [`${PRINCIPAL_UIDS.first}-${PRINCIPAL_UIDS.last}`];
+  const bind = [PRINCIPAL_UIDS, FORWARD_PORTS].map(({ first, last }) => `${first}-${last}`);
   return render(egressTemplate, { ...common, bind, loopbackOnly: false }, partials);
 }
 

@@ -1,5 +1,5 @@
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
-import type { Principal } from "../../policy/egress/principals.ts";
+import { type Principal, usesEgress } from "../../policy/egress/principals.ts";
 import { agentCredentials, gatewaySecrets, secretCredential } from "../../policy/secrets/credentials.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseFile } from "../../spec/manifest.ts";
@@ -129,12 +129,13 @@ function description(spec: HostSpec, { kind, name }: Principal): string {
 }
 
 /** Units that a principal talks to: started before it, but their end is not its own, since the firewall fails closed. */
-function usedUnits(spec: HostSpec, principals: readonly Principal[], { kind, name, names }: Principal): string[] {
+function usedUnits(spec: HostSpec, principals: readonly Principal[], principal: Principal): string[] {
+  const { kind, name } = principal;
   const invokes = kind === "agent" && spec.grants.invoke.some(({ agent }) => agent === name);
   return principals
     .filter(
       (other) =>
-        (other.kind === "egress" && names.length > 0) ||
+        (other.kind === "egress" && usesEgress(principal)) ||
         (other.kind === "gateway" && invokes) ||
         (other.kind === "model" && kind === "gateway"),
     )

@@ -4,19 +4,11 @@ import { digestOf } from "../../spec/digest.ts";
 
 /** What first boot made of the machine, and whether it still is so. */
 export function machineProbes(subject: Subject): Probe[] {
-  return [
-    spec(subject),
-    baseline(subject),
-    dataVolume(),
-    temporaryMounts(),
-    kernelSettings(subject),
-    listeners(),
-    updates(),
-    journal(),
-  ];
+  return [spec(subject), baseline(subject), dataVolume(), temporaryMounts(), kernelSettings(subject), listeners()];
 }
 
-function stdoutOf(outcome: Outcome): string {
+/** What a command of an attempt printed. */
+export function stdoutOf(outcome: Outcome): string {
   return ((outcome.value ?? {}) as { stdout?: string }).stdout ?? "";
 }
 
@@ -205,49 +197,5 @@ function listeners(): Probe<readonly Listener[]> {
         "TCP 22",
       );
     },
-  };
-}
-
-function updates(): Probe<Outcome> {
-  const script =
-    "apt-config dump APT::Periodic::Unattended-Upgrade; apt-config dump APT::Periodic::Update-Package-Lists; systemctl is-enabled unattended-upgrades.service apt-daily.timer apt-daily-upgrade.timer; true";
-  return {
-    id: "root/updates",
-    vantage: "root",
-    title: "security updates install themselves",
-    expected: "enabled, daily",
-    read: (host) => host.root({ do: "run", argv: ["/bin/sh", "-c", script], seconds: 20 }),
-    judge: (outcome) => {
-      if (!outcome.ok) return unprovable(words(outcome), "apt and systemd were not asked");
-      const lines = stdoutOf(outcome).split("\n").filter(Boolean);
-      const settings = lines.filter((line) => line.includes("::"));
-      const states = lines.filter((line) => !line.includes("::"));
-      return unless(
-        [
-          ...(settings.length === 2 ? [] : ["apt has no daily run"]),
-          ...settings.filter((line) => !line.endsWith('"1";')),
-          ...(states.length === 3 && states.every((state) => state === "enabled")
-            ? []
-            : [`units are ${states.join(", ") || "missing"}`]),
-        ],
-        "enabled, daily",
-      );
-    },
-  };
-}
-
-function journal(): Probe<Outcome> {
-  return {
-    id: "root/journal",
-    vantage: "root",
-    title: "the journal is kept on disk",
-    expected: "persistent, and written to",
-    read: (host) =>
-      host.root({
-        do: "run",
-        argv: ["/bin/sh", "-c", "journalctl --header --no-pager | grep -m1 -o 'File path: /var/log/journal/.*'"],
-        seconds: 20,
-      }),
-    judge: (outcome) => (outcome.ok ? held("on disk") : broken("no journal below /var/log/journal")),
   };
 }

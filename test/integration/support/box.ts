@@ -47,7 +47,7 @@ class Box extends TerraformStack {
     host.addWorkspace("desk").grantReadWrite(agent);
     host.addWorkspace("library").grantRead(agent);
     host.addWorkspace("vault");
-    agent.allowEgress("granted.example.com");
+    agent.allowEgress("granted.example.com").allowAddress("10.20.30.40", 22);
     ${more}
   }
 }

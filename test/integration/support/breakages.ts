@@ -21,7 +21,7 @@ const notes = host.addWorkspace("notes");
 notes.grantReadWrite(ann);
 notes.grantRead(bob);
 host.addWorkspace("private").grantReadWrite(bob);
-ann.allowEgress("news.example.com");
+ann.allowEgress("news.example.com").allowAddress("10.20.30.40", 22);
 app.synth();
 `;
 
@@ -171,6 +171,7 @@ const FIREWALL_OPEN: Breakage = {
   breaks: [
     ...each("direct", "ports", "sshd", "metadata"),
     ...["agent/ann", "agent/bob", "gateway", "model/demo"].map((id) => `${id}/dns`),
+    "agent/ann/connect/10.20.30.40/22",
     "root/firewall-rules",
   ],
   how: `${BASE.how}\n${RULES.how}\n${restart("bailiwick-firewall")}\n${BASE.undo}\n${RULES.undo}`,
@@ -322,17 +323,21 @@ const LISTENER: Breakage = {
   undo: "systemctl stop listener",
 };
 
-const NO_UPDATES: Breakage = {
-  name: "no updates, no journal on disk",
-  breaks: ["root/updates", "root/journal"],
+const NO_UPKEEP: Breakage = {
+  name: "no updates, no restart, no time, no journal on disk",
+  breaks: ["root/updates", "root/patches", "root/clock", "root/journal"],
   how: `
 systemctl disable --quiet apt-daily-upgrade.timer
+touch -d '3 days ago' /run/reboot-required
+systemctl mask --quiet systemd-timesyncd
 mkdir -p /etc/systemd/journald.conf.d
 printf '[Journal]\\nStorage=volatile\\n' >/etc/systemd/journald.conf.d/zz-broken.conf
 mv /var/log/journal /var/log/journal.kept
 systemctl restart systemd-journald`,
   undo: `
 systemctl enable --quiet apt-daily-upgrade.timer
+rm /run/reboot-required
+systemctl unmask --quiet systemd-timesyncd
 rm /etc/systemd/journald.conf.d/zz-broken.conf
 mv /var/log/journal.kept /var/log/journal
 systemctl restart systemd-journald`,
@@ -383,6 +388,6 @@ export const BREAKAGES: readonly Breakage[] = [
   EVERY_NAME,
   atOnce(NO_NAME, GATEWAY_STOPPED, GATEWAY_OPEN, WORKSPACES_CLOSED),
   atOnce(UNITS_OPEN, WORKSPACE_OPEN),
-  atOnce(UNIT_FAILED, OTHER_BASELINE, OTHER_SPEC, SET_UID, FORWARDS, LISTENER, NO_UPDATES, STRANGERS, CLOUD_INIT),
+  atOnce(UNIT_FAILED, OTHER_BASELINE, OTHER_SPEC, SET_UID, FORWARDS, LISTENER, NO_UPKEEP, STRANGERS, CLOUD_INIT),
   SSHD_OPEN,
 ];

@@ -2,7 +2,7 @@ import { execFile, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { sampleSpec } from "../release/render/sample.ts";
 import { makeKey } from "../ssh/test-keys.ts";
 
@@ -107,6 +107,27 @@ describe("bailiwick", () => {
     expect(document(ran)).toEqual({
       error: { kind: "usage", message: expect.stringMatching(/^received 0 arguments\nusage: bailiwick verify/) },
     });
+  });
+
+  it.each([
+    ["is not there", undefined, "not found"],
+    ["is too old", "Terraform v1.4.6", "Terraform v1.4.6"],
+    ["is of 1.5", "Terraform v1.5.0", null],
+    ["is OpenTofu", "OpenTofu v1.10.2", null],
+  ])("says by doctor what to do when Terraform %s", async (_, says, found) => {
+    const program = join(root, "its-terraform");
+    rmSync(program, { force: true });
+    if (says !== undefined) writeFileSync(program, `#!/bin/sh\necho ${says}\n`, { mode: 0o755 });
+    vi.stubEnv("TERRAFORM_BINARY_NAME", program);
+    const ran = await bailiwick("doctor", "--json");
+    vi.unstubAllEnvs();
+    const { checks } = JSON.parse(ran.stdout) as { checks: { id: string; ok: boolean; found: string; fix: string }[] };
+    const check = checks.find(({ id }) => id === "terraform");
+    if (found === null) expect(check).toMatchObject({ ok: true, fix: null });
+    else {
+      expect(check).toMatchObject({ ok: false, found, fix: expect.stringMatching(/^install Terraform 1\.5 or later/) });
+      expect(ran.code).toBe(1);
+    }
   });
 
   it("names the hosts there are when it is given another", async () => {

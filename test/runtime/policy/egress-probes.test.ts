@@ -215,3 +215,37 @@ describe("the egress proxy's log", () => {
     expect(await probeOf(probes, "agent/ops/no-name").read(host)).toMatchObject({ verdict: "unlisted" });
   });
 });
+
+describe("a port that is granted", () => {
+  const granted = sampleSubject((spec) => {
+    spec.grants.connect = [{ principal: "agent/ops", host: "git.test", port: 22 }];
+  });
+  const tried = judgeOf(egressProbes(granted), "agent/ops/connect/git.test/22");
+  const base = { outcome: done(), beside: failed("ECONNREFUSED"), verdict: "allowed", end: "--" };
+
+  it("is reached by the proxy, and the port beside it is not", () => {
+    expect(tried(base)).toEqual({ verdict: "held", found: "connected" });
+    expect(tried({ ...base, end: "CD" }).verdict).toBe("held");
+  });
+
+  it.each([
+    [{ beside: done() }, "port 80: reached"],
+    [{ beside: failed("ETIMEDOUT", null, 3000) }, "port 80: no answer, and nothing refused it"],
+    [{ verdict: "private-address" }, "the name leads to an address that is not public"],
+  ])("is broken otherwise (%#)", (facts, found) => {
+    expect(tried({ ...base, ...facts })).toEqual({ verdict: "broken", found });
+  });
+
+  it("is broken when the proxy takes nothing", () => {
+    expect(tried({ ...base, outcome: failed("ECONNREFUSED") }).found).toContain("the egress proxy takes nothing at 3");
+  });
+
+  it("proves nothing when nobody is there, or nothing was logged", () => {
+    expect(tried({ ...base, end: "SC" })).toMatchObject({
+      verdict: "unprovable",
+      found: "allowed, and connected to nobody",
+    });
+    expect(tried({ ...base, verdict: "unresolved", end: "PR" }).verdict).toBe("unprovable");
+    expect(tried({ ...base, verdict: null, end: null }).verdict).toBe("unprovable");
+  });
+});

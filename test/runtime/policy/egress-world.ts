@@ -23,6 +23,7 @@ export const WORLD = {
 
 const NAMES: Readonly<Record<string, string>> = {
   "news.test": WORLD.public4,
+  "plain.test": WORLD.public4,
   "sub.news.test": WORLD.public4,
   "unlisted.test": WORLD.public4,
   "late.test": WORLD.public4,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { renderFirewall } from "../../../runtime/policy/egress/firewall.ts";
+import { egressForwards } from "../../../runtime/policy/egress/forwards.ts";
 import { renderHaproxy } from "../../../runtime/policy/egress/haproxy.ts";
 import { renderHosts } from "../../../runtime/policy/egress/hosts.ts";
 import { egressNames } from "../../../runtime/policy/egress/names.ts";
@@ -96,5 +97,62 @@ describe("the egress proxy's configuration", () => {
   it("writes IPv6 resolvers so that their port is not taken for a part of the address", () => {
     const text = renderHaproxy(hostPrincipals(sampleSpec()), ["2001:db8::53", "198.51.100.53"]);
     expect(text).toContain("nameserver dns1 198.51.100.53:53\n  nameserver dns2 [2001:db8::53]:53\n");
+  });
+});
+
+describe("a port of a name, and one of an address", () => {
+  const connect = [
+    { principal: "agent/ops", host: "git.test", port: 22 },
+    { principal: "agent/ops", host: "10.20.30.40", port: 5432 },
+    { principal: "agent/ops", host: "fd00::5", port: 5432 },
+  ];
+  const spec = sampleSpec((s) => {
+    s.grants.connect = connect;
+  });
+  const forwards = egressForwards(spec);
+  const of = (host: string) => forwards.find((forward) => forward.host === host);
+
+  it("have each a frontend of their own, and a name an address that stands for it", () => {
+    expect(new Set(forwards.map(({ frontend }) => frontend)).size).toBe(3);
+    for (const { frontend } of forwards) expect(frontend).toSatisfy((port: number) => port >= 30000 && port <= 32767);
+    expect(of("git.test")?.dialled).toMatch(/^198\.1[89]\./);
+    expect(of("fd00::5")?.dialled).toBe("fd00::5");
+    expect(renderHosts(["a.test", "git.test"], forwards)).toContain(
+      `192.0.2.1 a.test\n${of("git.test")?.dialled} git.test\n`,
+    );
+  });
+
+  it("keep theirs whatever else is granted", () => {
+    const more = sampleSpec((s) => {
+      s.grants.connect = [
+        { principal: "agent/ops", host: "a.test", port: 1 },
+        { principal: "agent/web-hook", host: "git.test", port: 22 },
+        ...connect,
+      ];
+    });
+    expect(egressForwards(more)).toEqual(expect.arrayContaining(forwards));
+  });
+
+  it("are redirected for whom they are granted to, before its TCP 443 is", () => {
+    const text = renderFirewall(spec, hostPrincipals(spec), ["198.51.100.53"]);
+    const redirects = chain(text, "to_egress")?.filter((line) => line.includes("redirect")) ?? [];
+    expect(redirects.slice(0, 3)).toEqual([
+      `meta skuid 26167 ip daddr 10.20.30.40 tcp dport 5432 redirect to :${of("10.20.30.40")?.frontend}`,
+      `meta skuid 26167 ip6 daddr fd00::5 tcp dport 5432 redirect to :${of("fd00::5")?.frontend}`,
+      `meta skuid 26167 ip daddr ${of("git.test")?.dialled} tcp dport 22 redirect to :${of("git.test")?.frontend}`,
+    ]);
+    const proxy = chain(text, "egress_proxy") ?? [];
+    expect(proxy).toContain("ip daddr 10.20.30.40 tcp dport 5432 accept");
+    expect(proxy).toContain("tcp dport { 22, 443 } accept");
+    expect(chain(text, "agent_web_hook")?.join()).not.toContain(String(of("git.test")?.frontend));
+  });
+
+  it("need an egress proxy also where no name is granted by TLS", () => {
+    const bare = sampleSpec((s) => {
+      s.models = {};
+      s.grants = { invoke: [], mount: [], egress: [], connect };
+    });
+    expect(hostPrincipals(bare).map(({ kind }) => kind)).toContain("egress");
+    expect(renderHaproxy(hostPrincipals(bare), ["198.51.100.53"]).match(/^frontend /gm)).toHaveLength(3);
   });
 });

@@ -79,6 +79,20 @@ const refused: [string, (spec: Spec) => unknown, string][] = [
     'grants.egress[0].name: received "203.0.113.7"; must be one exact lower-case DNS name such as api.example.com (no wildcard, no scheme, no port, no IP address)',
   ],
   [
+    "a network to connect to",
+    (s) => (s.grants.connect = [{ principal: "agent/ops", host: "10.0.0.0/8", port: 22 }]),
+    'grants.connect[0].host: received "10.0.0.0/8"; must be one IP address such as 10.0.0.5 or fd00::5 (no network, no port, no name)',
+  ],
+  [
+    "one port twice",
+    (s) =>
+      (s.grants.connect = [
+        { principal: "agent/ops", host: "10.0.0.5", port: 22 },
+        { principal: "agent/ops", host: "10.0.0.5", port: 22 },
+      ]),
+    'grants.connect[1]: port 22 of "10.0.0.5" to "agent/ops" is granted twice; remove one of the two grants',
+  ],
+  [
     "two agents with one uid",
     (s) => Object.assign(s.agents, { two: { uid: s.agents.ops?.uid ?? 0, runtime: s.agents.ops?.runtime } }),
     `agents.two.uid: received 20101, already the uid (and so the port) of agent "ops"; set another uid for agent "two"`,

@@ -175,26 +175,3 @@ describe("listeners", () => {
     expect(tried([]).verdict).toBe("unprovable");
   });
 });
-
-describe("updates", () => {
-  const asked = (settings: string[], states: string[]) =>
-    judge("root/updates")(printed([...settings, ...states].join("\n")));
-  const daily = ['APT::Periodic::Unattended-Upgrade "1";', 'APT::Periodic::Update-Package-Lists "1";'];
-  const enabled = ["enabled", "enabled", "enabled"];
-
-  it("install themselves when apt runs daily and all three units are enabled", () => {
-    expect(asked(daily, enabled).verdict).toBe("held");
-    expect(asked(daily.slice(1), enabled).found).toBe("apt has no daily run");
-    expect(asked([daily[0] ?? "", 'APT::Periodic::Update-Package-Lists "0";'], enabled).verdict).toBe("broken");
-    expect(asked(daily, ["enabled", "disabled", "enabled"]).found).toBe("units are enabled, disabled, enabled");
-    expect(asked(daily, ["enabled", "enabled"]).verdict).toBe("broken");
-    expect(judge("root/updates")(failed("ENOENT")).verdict).toBe("unprovable");
-  });
-});
-
-describe("the journal", () => {
-  it("is on disk when the daemon names a file there", () => {
-    expect(judge("root/journal")(printed("File path: /var/log/journal/x/system.journal")).verdict).toBe("held");
-    expect(judge("root/journal")(exited(1)).verdict).toBe("broken");
-  });
-});

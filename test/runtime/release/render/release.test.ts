@@ -210,7 +210,7 @@ describe("a host with less", () => {
   it("has no gateway without a model and no egress proxy without a name", () => {
     const bare = release((spec) => {
       spec.models = {};
-      spec.grants = { invoke: [], mount: [], egress: [] };
+      spec.grants = { invoke: [], mount: [], egress: [], connect: [] };
     });
     expect(bare.manifest.units.map(({ name }) => name)).toEqual([
       "bailiwick-agent-ops.service",
@@ -226,7 +226,7 @@ describe("a host with less", () => {
     const empty = release((spec) => {
       spec.agents = {};
       spec.models = {};
-      spec.grants = { invoke: [], mount: [], egress: [] };
+      spec.grants = { invoke: [], mount: [], egress: [], connect: [] };
     });
     expect(empty.manifest.units).toEqual([]);
     expect(content("etc/firewall.nft", empty)).toContain("meta skuid 20000-29999 counter jump refuse");

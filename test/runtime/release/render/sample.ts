@@ -59,6 +59,7 @@ export function sampleSpec(change: (spec: HostSpec) => void = () => {}): HostSpe
         { principal: "agent/ops", name: "rebind.test" },
         { principal: "gateway", name: "status.provider.test" },
       ],
+      connect: [],
     },
     timeouts: { baselineSeconds: 300, healthSeconds: 180, confirmSeconds: 60, drainSeconds: 10 },
     keepReleases: 3,

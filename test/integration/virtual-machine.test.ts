@@ -1,0 +1,116 @@
+import { spawn } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { checkPrerequisites, checkQemu } from "../../runtime/local/prerequisites.ts";
+import { qemuOf } from "../../runtime/local/qemu.ts";
+import { namesOf } from "../../runtime/local/slot.ts";
+import { tracesOf } from "../runtime/local/guest.ts";
+import { ok, Project } from "./support/project.ts";
+import { virtualApp } from "./support/virtual.ts";
+
+// The same host as a virtual machine: the same image, seed, trust, push and probes, and one power cut whose guest loses what
+// it had not flushed. Where KVM boots no guest it is emulated. What takes longer is in test/long/qemu.test.ts.
+
+const lacking = [...(await checkPrerequisites()), ...checkQemu()].filter((check) => !check.ok);
+for (const { id, found, fix } of lacking) console.log(`not run: virtual machines need ${id} (${found}); ${fix}`);
+
+const LONG = 900_000;
+
+describe.skipIf(lacking.length > 0)("a virtual machine", () => {
+  let project: Project;
+  let slot: string;
+  const saved = process.env.BAILIWICK_STATE;
+  const started = Date.now();
+
+  const bailiwick = async (...args: string[]) => {
+    const ran = await project.bailiwick(args);
+    console.log(`at ${((Date.now() - started) / 1000).toFixed(0)} s: ${args.slice(0, 2).join(" ")}`);
+    return ran;
+  };
+  const order = async (message: string) =>
+    (JSON.parse(ok(await bailiwick("ask", "vm", message, "--json")).stdout) as { reply: string }).reply;
+  const versionServed = () => order('sh echo "version $VERSION"');
+
+  beforeAll(async () => {
+    project = new Project(virtualApp(1));
+    process.env.BAILIWICK_STATE = project.env.BAILIWICK_STATE;
+    await project.build("vm");
+  });
+  afterAll(async () => {
+    await project?.cdktf(["destroy", "vm", "--auto-approve"]);
+    project?.remove();
+    if (saved === undefined) delete process.env.BAILIWICK_STATE;
+    else process.env.BAILIWICK_STATE = saved;
+  });
+
+  it("is brought up by cdktf deploy, and its agent answers through the gateway", { timeout: LONG }, async () => {
+    const ran = ok(await project.cdktf(["deploy", "vm", "--auto-approve"]));
+    console.log(
+      ran.text
+        .split("\n")
+        .filter((line) => /KVM|serves/.test(line))
+        .join("\n"),
+    );
+    slot = readdirSync(join(project.dir, "state/local"))[0] ?? "";
+    expect(await order("are you there?")).toContain("this is the demo model of bailiwick");
+    expect(await versionServed()).toContain("version 1");
+  });
+
+  it("holds in every probe that can be proven", { timeout: LONG }, async () => {
+    const report = JSON.parse((await bailiwick("verify", "vm", "--allow-unprovable", "--json")).stdout);
+    const rest = report.probes.filter((probe: { verdict: string }) => probe.verdict !== "held");
+    console.log(rest.map((probe: object) => JSON.stringify(probe)).join("\n"));
+    expect(rest.filter((probe: { verdict: string }) => probe.verdict === "broken")).toEqual([]);
+    expect(report.held).toBeGreaterThanOrEqual(40);
+  });
+
+  it("whose power is cut while a release is made current serves the old or the new one, and takes the next", {
+    timeout: LONG,
+  }, async () => {
+    expect(await order("sh echo kept > /workspaces/desk/file && sync")).toContain("exit 0");
+    project.write(virtualApp(2));
+    ok(await project.cdktf(["synth"]));
+    await pushUntil(/activating release/);
+    await sleep(1500);
+    process.kill(qemuOf(namesOf(slot))?.pid ?? 0, "SIGKILL");
+    await expect.poll(() => qemuOf(namesOf(slot))).toBeUndefined();
+
+    ok(await bailiwick("local", "start", "vm"));
+    const version = /version (\d)/.exec(await versionServed())?.[1];
+    console.log(`after the power cut it serves version ${version}`);
+    expect(["1", "2"]).toContain(version);
+    expect(await order("sh cat /workspaces/desk/file")).toBe("kept\nexit 0");
+
+    project.write(virtualApp(3));
+    ok(await project.cdktf(["synth"]));
+    ok(await bailiwick("push", "vm"));
+    expect(await versionServed()).toContain("version 3");
+  });
+
+  it("leaves nothing when it is destroyed", { timeout: LONG }, async () => {
+    ok(await project.cdktf(["destroy", "vm", "--auto-approve"]));
+    expect(readdirSync(join(project.dir, "state/local"))).toEqual([]);
+    expect(tracesOf(slot)).toEqual([]);
+  });
+
+  /** Starts a push and goes on once it has said this; the push itself is about to lose its host. */
+  async function pushUntil(line: RegExp): Promise<void> {
+    const child = spawn(process.execPath, [resolve("bin/bailiwick.mjs"), "push", "vm"], {
+      cwd: project.dir,
+      env: { ...process.env, ...project.env },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    await new Promise<void>((done, fail) => {
+      let text = "";
+      for (const stream of [child.stdout, child.stderr])
+        stream.on("data", (chunk) => {
+          text += chunk;
+          if (line.test(text)) done();
+        });
+      child.on("error", fail);
+      child.on("close", (code) => fail(new Error(`the push ended with ${code} before it said ${line}: ${text}`)));
+    });
+  }
+});
