@@ -16,6 +16,9 @@ export const HOST_KEY_PUBLIC_PLACEHOLDER = "BAILIWICK_HOST_KEY_PUBLIC";
 /** May be given as the admin's public key where it is known at apply only; to be replaced by one public key line. */
 export const ADMIN_KEY_PLACEHOLDER = "BAILIWICK_ADMIN_KEY";
 
+/** May stand in the data volume's name for an id that is known at apply only. */
+export const DATA_VOLUME_PLACEHOLDER = "BAILIWICKID";
+
 /** Largest user data that is rendered, in bytes: AWS takes 16 KiB, and the keys have yet to be put in. */
 export const USER_DATA_LIMIT = 12_288;
 
@@ -29,6 +32,12 @@ export interface UserDataInput {
   readonly os: keyof typeof CODENAMES;
   /** The bootstrap admin: a uid of 1000 to 19999 and one ed25519 public key line, or ADMIN_KEY_PLACEHOLDER. */
   readonly admin: { readonly name: string; readonly uid: number; readonly publicKey: string };
+  /**
+   * Name of the data volume below /dev/disk/by-id, where the machine has another for it than the kit's own.
+   * DATA_VOLUME_PLACEHOLDER in it is to be replaced by letters and digits.
+   * @default bailiwick-data
+   */
+  readonly dataDevice?: string;
 }
 
 /**
@@ -69,23 +78,45 @@ export function renderUserData(input: UserDataInput): string {
  * Changes with the kit's files, the OS and the bootstrap admin; a machine with another digest is to be rebuilt.
  */
 export function baselineDigest(input: Omit<UserDataInput, "host">): string {
-  return sha256(userData({ ...input, host: "host" }, "0".repeat(64)));
+  return sha256(withoutName({ ...input, host: NO_HOST }));
 }
 
-function userData({ host, os, admin }: UserDataInput, digest: string): string {
+function userData(input: UserDataInput, digest: string): string {
+  const { host } = input;
   refuseUnless(Name.safeParse(host).success, "host", host, "a name of 1 to 20 of a-z, 0-9 and single hyphens");
+  // Names and digests need no quoting: see above and `Name`.
+  const text = withoutName(input)
+    .replace(`hostname: "${NO_HOST}"`, `hostname: "${host}"`)
+    .replace(`digest=${NO_DIGEST}`, `digest=${digest}`);
+  const size = Buffer.byteLength(text);
+  if (size > USER_DATA_LIMIT) throw new Error(`user data has ${size} bytes; at most ${USER_DATA_LIMIT} are taken`);
+  return text;
+}
+
+const NO_HOST = "host";
+const NO_DIGEST = "0".repeat(64);
+const rendered = new Map<string, string>();
+
+/** The user data as it is for every host, rendered once for a fleet: it differs by the host's name and the digest alone. */
+function withoutName({ os, admin, dataDevice = "bailiwick-data" }: UserDataInput): string {
+  const key = JSON.stringify([os, admin.name, admin.uid, admin.publicKey, dataDevice]);
+  const known = rendered.get(key);
+  if (known !== undefined) return known;
   refuseUnless(Object.hasOwn(CODENAMES, os), "os", os, `one of ${Object.keys(CODENAMES).join(", ")}`);
   refuseUnless(Name.safeParse(admin.name).success, "admin.name", admin.name, "a name like that of a host");
   const uidHolds = Number.isInteger(admin.uid) && admin.uid >= 1000 && admin.uid < PRINCIPAL_UIDS.first;
   refuseUnless(uidHolds, "admin.uid", admin.uid, `an integer from 1000 to ${PRINCIPAL_UIDS.first - 1}`);
   const keyHolds = admin.publicKey === ADMIN_KEY_PLACEHOLDER || SshPublicKey.safeParse(admin.publicKey).success;
   refuseUnless(keyHolds, "admin.publicKey", admin.publicKey, "one ed25519 public key line or the placeholder");
+  const deviceHolds = /^[A-Za-z0-9_-]{1,64}$/.test(dataDevice);
+  refuseUnless(deviceHolds, "dataDevice", dataDevice, "1 to 64 of A-Z a-z 0-9 _ -, a name below /dev/disk/by-id");
   const text = render(
     loadTemplate(new URL("./user-data.yaml.hbs", import.meta.url)),
     {
-      host,
+      host: NO_HOST,
       admin,
-      digest,
+      digest: NO_DIGEST,
+      dataDevice: `/dev/disk/by-id/${dataDevice}`,
       codename: CODENAMES[os],
       hostKey: { private: HOST_KEY_PRIVATE_PLACEHOLDER, public: HOST_KEY_PUBLIC_PLACEHOLDER },
       packages: BASELINE_PACKAGES,
@@ -93,10 +124,9 @@ function userData({ host, os, admin }: UserDataInput, digest: string): string {
     },
     files(),
   );
-  const size = Buffer.byteLength(text);
-  if (size > USER_DATA_LIMIT) throw new Error(`user data has ${size} bytes; at most ${USER_DATA_LIMIT} are taken`);
   const interpolated = /[$%]\{.*/.exec(text);
   if (interpolated) throw new Error(`user data contains "${interpolated[0]}", which Terraform would interpolate`);
+  rendered.set(key, text);
   return text;
 }
 

@@ -176,15 +176,26 @@ function isPlainJson(value: unknown): boolean {
 
 /** An absolute path that means the same unquoted in units, shell, nft and sshd: no space, colon, `..`, `.` or `//`. */
 function path(value: unknown): string {
+  return absolutePath("path", value);
+}
+
+function absolutePath(helper: string, value: unknown): string {
   const takes = "an absolute path of A-Z a-z 0-9 . _ @ + = - without empty, . or .. parts, at most 1024 characters";
-  const given = text("path", value, takes, 1024);
+  const given = text(helper, value, takes, 1024);
   const parts = given.split("/").slice(1);
   if (
     !given.startsWith("/") ||
     !parts.every((part) => /^[A-Za-z0-9._@+=-]+$/.test(part) && part !== "." && part !== "..")
   )
-    refuse("path", value, takes);
+    refuse(helper, value, takes);
   return given;
+}
+
+/** systemd's name for the unit of a device node, which is a `path`. */
+function deviceUnit(value: unknown): string {
+  const hex = (c: string) => `\\x${c.charCodeAt(0).toString(16)}`;
+  const name = absolutePath("deviceUnit", value).slice(1);
+  return `${name.replaceAll(/[^A-Za-z0-9_./]/g, hex).replaceAll("/", "-")}.device`;
 }
 
 /** A word that needs no quoting anywhere: identifiers, digests, versions, base64. No leading hyphen: it is no flag. */
@@ -219,5 +230,6 @@ export const QUOTING_HELPERS: Readonly<Record<string, QuotingHelper>> = {
   hostsName,
   json,
   path,
+  deviceUnit,
   word,
 };

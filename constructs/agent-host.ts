@@ -104,6 +104,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   readonly #timeouts: HostSpec["timeouts"];
   readonly #keepReleases: number;
   readonly #baseline: string;
+  readonly #sshFrom: readonly string[] | undefined;
 
   /**
    * @throws Refusal for a bad or taken name, a machine that carries another host or stands in another stack, an unknown
@@ -125,7 +126,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     this.#claimName(path);
     claimMachine(path, this);
 
-    const boot = firstBoot(this.name, OS, this.access);
+    const boot = firstBoot(this.name, OS, this.access, this.machine.dataDevice);
     this.#baseline = boot.digest;
     const missing = new TerraformLocal(this, "missing", Lazy.stringValue({ produce: () => this.#missing() }));
     const generation = Lazy.stringValue({ produce: () => canonicalJson(this.machine.generation) });
@@ -139,8 +140,10 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       specFile: file,
       bootstrap: bootstrap.resource,
       userData: bootstrap.fill(boot.userData),
+      sshFrom: this.access.from.flatMap((network) => ("text" in network ? [network.text] : [])),
       realKeys: () => this.#realKeys(),
     });
+    this.#sshFrom = machine.sshFrom;
     addRelease(this, {
       host: this.name,
       specFile: file,
@@ -248,6 +251,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       baseline: this.#baseline,
       machine: this.machine,
       access: this.access,
+      sshFrom: this.#sshFrom,
       timeouts: this.#timeouts,
       keepReleases: this.#keepReleases,
       models: [...this.#models.values()],
@@ -284,10 +288,12 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   }
 
   #claimName(path: string): void {
-    const twin = App.of(this)
-      .node.findAll()
-      .find((other) => other !== this && other instanceof AgentHost && other.name === this.name);
-    if (twin !== undefined)
+    const app = App.of(this);
+    const hosts = hostsOf.get(app) ?? new Map<string, AgentHost>();
+    hostsOf.set(app, hosts);
+    const twin = hosts.get(this.name);
+    if (twin === undefined) hosts.set(this.name, this as unknown as AgentHost);
+    else
       throw new Refusal(
         `${path}: name: received "${this.name}", already the name of the host at ${twin.node.path}; every bailiwick command takes a host's name: set another as name`,
       );
@@ -318,6 +324,8 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   }
 }
 
+/** Hosts of an app by name: looking through the whole tree for each would cost a fleet the square of its size. */
+const hostsOf = new WeakMap<App, Map<string, AgentHost>>();
 const hostOn = new WeakMap<Machine, string>();
 
 function claimMachine(path: string, host: AgentHost): void {

@@ -16,6 +16,8 @@ export interface HostParts {
   readonly baseline: string;
   readonly machine: Machine;
   readonly access: Access;
+  /** Networks that may reach sshd instead of those of `access`; undefined: those. */
+  readonly sshFrom: readonly string[] | undefined;
   readonly timeouts: HostSpec["timeouts"];
   readonly keepReleases: number;
   readonly models: readonly Model[];
@@ -42,7 +44,8 @@ export function assembleSpec(host: HostParts): AssembledSpec {
     return { $binding: key };
   };
   const urlOf = (name: string, url: string | null) => (url === null ? null : bind(`models.${name}.url`, { text: url }));
-  const { admins, from } = host.access;
+  const { admins } = host.access;
+  const from = host.sshFrom?.map((text) => ({ text })) ?? host.access.from;
   const spec: HostSpec = {
     apiVersion: "bailiwick/v1",
     name: host.name,

@@ -2,6 +2,12 @@ export { Access, type AccessFromEnvProps, type AdminProps, type Anywhere, type S
 export type { Agent } from "./agent.ts";
 export { AgentHost, type AgentHostProps, type AgentProps } from "./agent-host.ts";
 export { Argument } from "./argument.ts";
+/** Bindings of the Hetzner resources in use, for networks, placement groups and volumes of a team's own. */
+export * as hcloud from "./imports/hcloud/index.ts";
+export { AwsMachine } from "./machines/aws/aws-machine.ts";
+export type { AwsMachineProps } from "./machines/aws/props.ts";
+export { HetznerMachine } from "./machines/hetzner/hetzner-machine.ts";
+export type { ExistingSubnet, HetznerMachineProps, NewNetwork } from "./machines/hetzner/props.ts";
 export { LocalMachine, type LocalMachineProps } from "./machines/local/local-machine.ts";
 export type { HostOnMachine, Machine, MachineReview, MadeMachine } from "./machines/machine.ts";
 export { McpPackage, type NpmServerProps, type RemoteServerProps } from "./mcp-package.ts";

@@ -25,11 +25,13 @@ export function addRelease(scope: Construct, props: ReleaseProps): void {
     lifecycle: { ignoreChanges: ["input"] },
     replaceTriggeredBy: [bootstrap.resource],
   });
-  const bindings = () => ({
+  // Each token costs a stack trace when it is made, and a deep one while others are being resolved: all are made here.
+  const known = {
     machine: { ...machine.binding },
     bootstrap: { publicKey: bootstrap.publicKey, claimedBy: claim.output("instance") },
-    values: { ...props.values() },
-  });
+  };
+  const bindings = () => ({ ...known, values: { ...props.values() } });
+  let encoded: string | undefined;
   // Before all stacks are ready the spec may be incomplete: nothing is decided by it then.
   const digest = (kind: "spec" | "components") =>
     Lazy.stringValue({ produce: ({ preparing }) => (preparing ? "" : props.digests()[kind]) });
@@ -43,7 +45,16 @@ export function addRelease(scope: Construct, props: ReleaseProps): void {
     provisioners: [
       {
         command: bailiwickCommand(scope, ["push", host, "--spec", specFile, "--from-terraform"]),
-        environment: { BAILIWICK_BINDINGS: Lazy.stringValue({ produce: () => Fn.jsonencode(bindings()) }) },
+        environment: {
+          // What it refers to in other stacks is found in the triggers.
+          BAILIWICK_BINDINGS: Lazy.stringValue({
+            produce: ({ preparing }) => {
+              if (preparing) return "";
+              encoded ??= Fn.jsonencode(bindings());
+              return encoded;
+            },
+          }),
+        },
       },
     ],
   });

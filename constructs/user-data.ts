@@ -11,9 +11,9 @@ export interface FirstBoot {
 }
 
 /** First boot of a host; nothing, while the first admin's key is missing and no plan can succeed. */
-export function firstBoot(host: string, os: HostSpec["os"], access: Access): FirstBoot {
+export function firstBoot(host: string, os: HostSpec["os"], access: Access, dataDevice: string): FirstBoot {
   const [admin] = access.admins;
   if (admin === undefined || !("text" in admin.key)) return { digest: "0".repeat(64), userData: "" };
-  const input = { host, os, admin: { name: admin.name, uid: admin.uid, publicKey: admin.key.text } };
+  const input = { host, os, admin: { name: admin.name, uid: admin.uid, publicKey: admin.key.text }, dataDevice };
   return { digest: baselineDigest(input), userData: renderUserData(input) };
 }

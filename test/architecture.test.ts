@@ -25,6 +25,7 @@ const rules: { folder: RegExp; own: RegExp[]; packages: RegExp }[] = [
     packages: /^zod$/,
   },
   { folder: /^runtime\/host\//, own: [/^runtime\/spec\//, SCHEMAS], packages: /^(zod|undici|pino|ajv)$/ },
+  { folder: /^constructs\/imports\//, own: [], packages: /^(cdktf|constructs)$/ },
   {
     folder: /^constructs\//,
     own: [/^runtime\/spec\//, SCHEMAS, /^cloud-init\//],

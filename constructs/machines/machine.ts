@@ -14,6 +14,8 @@ export interface HostOnMachine {
   readonly bootstrap: TerraformData;
   /** cloud-init user data, with the one-time host key as a sensitive token: never in an argument of a program. */
   readonly userData: string;
+  /** Networks that may reach sshd, as far as they are known: literal or tokens. */
+  readonly sshFrom: readonly string[];
   /** Whether the host has a key of a real model provider. Known when all is put on it: ask at the end of synth. */
   readonly realKeys: () => boolean;
 }
@@ -24,8 +26,10 @@ export interface MadeMachine {
   readonly instance: string;
   /** What must exist before the first push. */
   readonly made: ITerraformDependable;
+  /** Networks from which sshd is reached, where they are not those of the host's `Access`: literal or tokens. */
+  readonly sshFrom?: readonly string[];
   /** How the push finds the machine; values may be tokens. */
-  readonly binding: Readonly<Record<keyof Bindings["machine"], string>>;
+  readonly binding: Bindings["machine"];
 }
 
 /** Whether a machine will do for what is put on it. */
@@ -42,6 +46,8 @@ export interface Machine extends IConstruct {
   readonly spec: HostSpec["machine"];
   /** Everything of it whose change needs a new machine; compared as JSON at the end of synth. The data volume outlives all of that. */
   readonly generation: Readonly<Record<string, string | number>>;
+  /** Name of the data volume below /dev/disk/by-id; the id of one that is made at apply is DATA_VOLUME_PLACEHOLDER in it. */
+  readonly dataDevice: string;
   /** Makes the machine's resources; called once. */
   bind(host: HostOnMachine): MadeMachine;
   /** Called at synth, when all that is put on the machine is known. */

@@ -1,11 +1,11 @@
 import { machineStatus } from "../local/machine.ts";
 import { connectToHost } from "../release/host-trust.ts";
-import type { Bindings } from "../spec/binding.ts";
-import { resolveBindings } from "../spec/binding.ts";
+import { type Bindings, resolveBindings } from "../spec/binding.ts";
 import { type HostSpec, parseHostSpec } from "../spec/host-spec.ts";
 import type { Connection } from "../ssh/connection.ts";
 import { UnreachableError } from "../ssh/errors.ts";
 import { findIdentity } from "./identity.ts";
+import { instanceConnectTunnel } from "./instance-connect.ts";
 import { findHost, type ProjectHost, readBindings } from "./project.ts";
 
 export interface HostSession {
@@ -23,8 +23,11 @@ export interface HostSession {
  * @throws UnreachableError if the machine does not run, saying how to start it
  */
 export async function machineAddress(bindings: Bindings, name: string): Promise<{ host: string; port: number }> {
-  const status = await machineStatus(bindings.machine.slot);
-  if (status.state !== "running") throw new UnreachableError(notRunning(name, bindings.machine.slot, status.state));
+  const { machine } = bindings;
+  if (machine.kind === "remote") return { host: machine.address, port: 22 };
+  if (machine.kind === "instance-connect") return instanceConnectTunnel(machine.instance);
+  const status = await machineStatus(machine.slot);
+  if (status.state !== "running") throw new UnreachableError(notRunning(name, machine.slot, status.state));
   return { host: status.address, port: status.port };
 }
 

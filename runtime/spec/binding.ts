@@ -26,9 +26,22 @@ const LocalMachineBinding = z.strictObject({
   instance: z.string().min(8).describe("Id of this boot of the machine: a rebuilt machine has another."),
 });
 
+/** How the push finds a machine that has an address of its own. */
+const RemoteMachineBinding = z.strictObject({
+  kind: z.literal("remote"),
+  address: z.string().min(1).describe("IP address, or name, at which its sshd answers on port 22."),
+  instance: z.string().min(1).describe("Id of this very machine: a rebuilt one has another."),
+});
+
+/** How the push finds an EC2 instance that nothing reaches but an EC2 Instance Connect Endpoint. */
+const InstanceConnectBinding = z.strictObject({
+  kind: z.literal("instance-connect"),
+  instance: z.string().min(1).describe("Id of the instance: the tunnel's target, and of a rebuilt machine another."),
+});
+
 /** What Terraform knows and the push needs, as JSON in `BAILIWICK_BINDINGS`; also each stack's output `bailiwick_<host>`. */
 export const Bindings = z.strictObject({
-  machine: z.discriminatedUnion("kind", [LocalMachineBinding]),
+  machine: z.discriminatedUnion("kind", [LocalMachineBinding, RemoteMachineBinding, InstanceConnectBinding]),
   bootstrap: z.strictObject({
     publicKey: z.string().describe("The one-time host key that first contact must show: `ssh-ed25519 AAAA…`."),
     claimedBy: z.string().describe("Id of the instance this one-time key was made for; any other is refused."),
@@ -37,6 +50,13 @@ export const Bindings = z.strictObject({
 });
 
 export type Bindings = z.infer<typeof Bindings>;
+
+/** Bindings of a machine on the operator's own computer. */
+export type LocalBindings = Bindings & { machine: { kind: "local" } };
+
+export function isLocal(bindings: Bindings): bindings is LocalBindings {
+  return bindings.machine.kind === "local";
+}
 
 /**
  * The value with every `{"$binding": key}` replaced by `values[key]`.

@@ -40,6 +40,32 @@ const LocalMachineSpec = z
   })
   .describe("A machine on the operator's own Linux.");
 
+const HetznerMachineSpec = z
+  .strictObject({
+    kind: z.literal("hetzner").describe("A server of Hetzner Cloud."),
+    serverType: z.string().min(1).describe("Type of the server."),
+    location: z.string().min(1).describe("Where the server and its data volume stand."),
+    dataGiB: z
+      .number()
+      .int()
+      .nullable()
+      .describe("Size of the data volume, GiB; it outlives the machine. Null if it is not made by this stack."),
+  })
+  .describe("A server of Hetzner Cloud.");
+
+const AwsMachineSpec = z
+  .strictObject({
+    kind: z.literal("aws").describe("An EC2 instance."),
+    instanceType: z.string().min(1).describe("Type of the instance."),
+    inbound: z
+      .enum(["cidr", "instance-connect"])
+      .describe(
+        "`cidr`: SSH from the networks of `access`. `instance-connect`: by an EC2 Instance Connect Endpoint alone.",
+      ),
+    dataGiB: z.number().int().describe("Size of the data volume, GiB; it outlives the machine."),
+  })
+  .describe("An EC2 instance.");
+
 const Admin = z
   .strictObject({
     uid: z.number().int().min(1000).max(19999).describe("Unix uid of this admin's account."),
@@ -92,7 +118,9 @@ const HostFields = z
       .string()
       .regex(/^[0-9a-f]{64}$/)
       .describe("Digest of the baseline that first boot must have applied."),
-    machine: z.discriminatedUnion("kind", [LocalMachineSpec]).describe("Where the host runs."),
+    machine: z
+      .discriminatedUnion("kind", [LocalMachineSpec, HetznerMachineSpec, AwsMachineSpec])
+      .describe("Where the host runs."),
     access: Access,
     secrets: named(
       z.strictObject({ source: SecretSource }).describe("One secret: where the pusher finds its value."),

@@ -141,6 +141,7 @@ describe("quoting helpers", () => {
     "haproxyWord",
     "hostsName",
     "path",
+    "deviceUnit",
     "word",
     "yaml",
   ])("%s takes nothing but strings, without NUL and lone surrogates, of bounded length", (helper) => {
@@ -231,9 +232,13 @@ describe("quoting helpers", () => {
     for (const value of letThrough("word")) expect(value).toMatch(/^[A-Za-z0-9._:@/+=][A-Za-z0-9._:@/+=-]*$/);
     for (const value of letThrough("haproxyWord")) expect(value).toMatch(/^[A-Za-z0-9:][A-Za-z0-9._:/-]*$/);
     expect(letThrough("path")).toEqual([]);
+    expect(letThrough("deviceUnit")).toEqual([]);
     expect(letThrough("hostsName")).toEqual(["yes", "null", "1e3", "0x10", "0x7f000001", "accept"]);
     expect(render("{{path p}}", { p: "/opt/bailiwick/components/0f/bin/node" })).toBe(
       "/opt/bailiwick/components/0f/bin/node",
+    );
+    expect(render("{{deviceUnit p}}", { p: "/dev/disk/by-id/scsi-0HC_Volume_1" })).toBe(
+      "dev-disk-by\\x2did-scsi\\x2d0HC_Volume_1.device",
     );
     expect(render("{{hostsName n}}", { n: "api.example.com" })).toBe("api.example.com");
     expect(render("{{haproxyWord a}} {{haproxyWord b}}", { a: "api.example.com", b: "::1" })).toBe(

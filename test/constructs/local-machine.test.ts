@@ -38,10 +38,10 @@ describe("the engine of a local machine", () => {
   ] as const)("when %s: with demo models, and with a real provider", (_, props, demo, real) => {
     const host = hostOn(props());
     host.addModel("demo", ModelProvider.demo());
-    expect(host.toSpec().machine.engine).toBe(demo);
+    expect(host.toSpec().machine).toMatchObject({ engine: demo });
     expect(host.machine.generation.engine).toBe(demo);
     host.addModel("claude", ModelProvider.anthropic({ apiKey: Secret.fromEnv("ANTHROPIC_API_KEY") }));
-    expect(host.toSpec().machine.engine).toBe(real);
+    expect(host.toSpec().machine).toMatchObject({ engine: real });
     expect(host.machine.generation.engine).toBe(real);
     expect(host.machine.review()).toEqual({ refused: [], missing: [] });
   });

@@ -54,9 +54,9 @@ describe("the local stack", () => {
       expect(spec.secrets).toEqual({ [secret]: { source: { kind: "env", variable } } });
       expect(missing(terraform)).toBe("");
       expect(JSON.stringify(spec) + terraform).not.toContain("sk-canary-of-this-test");
-      expect(spec.machine.engine).toBe("qemu");
+      expect(spec.machine).toMatchObject({ engine: "qemu" });
       vi.stubEnv("BAILIWICK_LOCAL_ENGINE", "nspawn");
-      expect(synthesise().spec.machine.engine).toBe("nspawn");
+      expect(synthesise().spec.machine).toMatchObject({ engine: "nspawn" });
       vi.stubEnv("BAILIWICK_LOCAL_ENGINE", "docker");
       expect(missing(synthesise().terraform)).toContain('BAILIWICK_LOCAL_ENGINE holds "docker"');
     },

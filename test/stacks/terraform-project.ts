@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { App, LocalBackend, TerraformStack } from "cdktf";
-import { Bindings } from "../../runtime/spec/binding.ts";
+import { Bindings, isLocal, type LocalBindings } from "../../runtime/spec/binding.ts";
 
 /** One call of a provisioner, as recording-command.mjs noted it. */
 export interface Call {
@@ -26,7 +26,13 @@ export const NOT_RUN = "not run: terraform is not on the PATH";
 export class TerraformProject {
   readonly folder = mkdtempSync(join(tmpdir(), "bailiwick-terraform-"));
   readonly stackFolder = join(this.folder, "cdktf.out", "stacks", "box");
+  readonly #extra: Readonly<Record<string, string>>;
   #seen = 0;
+
+  /** @param extra environment variables of every run, besides those of the tests' own */
+  constructor(extra: Readonly<Record<string, string>> = {}) {
+    this.#extra = extra;
+  }
 
   /** A synth of stack `box` in a fresh app, as each run of cdktf makes one. */
   synth(build: (stack: TerraformStack) => void): void {
@@ -46,7 +52,7 @@ export class TerraformProject {
   env(): Record<string, string> {
     const config = join(this.folder, "terraformrc");
     if (!existsSync(config)) writeFileSync(config, "disable_checkpoint = true\n");
-    return { CHECKPOINT_DISABLE: "1", TF_CLI_CONFIG_FILE: config, RECORDING_FOLDER: this.folder };
+    return { CHECKPOINT_DISABLE: "1", TF_CLI_CONFIG_FILE: config, RECORDING_FOLDER: this.folder, ...this.#extra };
   }
 
   async init(): Promise<void> {
@@ -93,8 +99,10 @@ export class TerraformProject {
 }
 
 /** The bindings a push was given, as the real one parses them. */
-export function bindingsOf(call: Call | undefined): Bindings {
-  return Bindings.parse(JSON.parse(call?.bindings ?? "null"));
+export function bindingsOf(call: Call | undefined): LocalBindings {
+  const bindings = Bindings.parse(JSON.parse(call?.bindings ?? "null"));
+  if (!isLocal(bindings)) throw new Error("the machine is not local");
+  return bindings;
 }
 
 export function run(program: string, args: string[], options: { cwd: string; env: NodeJS.ProcessEnv }): Promise<Run> {

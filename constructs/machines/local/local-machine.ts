@@ -70,7 +70,8 @@ const SIZES = {
  * longer read, and the machine would go on running.
  */
 export class LocalMachine extends Construct implements Machine {
-  readonly #sizes: Pick<Machine["spec"], "memoryMiB" | "cpus" | "rootGiB" | "dataGiB">;
+  readonly dataDevice = "bailiwick-data";
+  readonly #sizes: Pick<LocalSpec, "memoryMiB" | "cpus" | "rootGiB" | "dataGiB">;
   readonly #rebuild: number;
   readonly #engine: Engine | Setting | undefined;
   readonly #onDestroy: (typeof ON_DESTROY)[number];
@@ -97,7 +98,7 @@ export class LocalMachine extends Construct implements Machine {
     this.#dataFrom = checked(`${this.#path}: dataFrom`, Slot, props.dataFrom);
   }
 
-  get spec(): Machine["spec"] {
+  get spec(): LocalSpec {
     return { kind: "local", engine: this.#chosen(), ...this.#sizes };
   }
 
@@ -167,6 +168,7 @@ export class LocalMachine extends Construct implements Machine {
   }
 }
 
+type LocalSpec = Extract<Machine["spec"], { kind: "local" }>;
 const ON_DESTROY = ["delete", "keep"] as const;
 const Slot = z.uuid("give the slot that `cdktf destroy` named when it kept the volume, a UUID").optional();
 

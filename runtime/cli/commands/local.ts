@@ -42,6 +42,8 @@ const verbs: Record<string, Verb> = {
     const spec = parseHostSpec(JSON.parse(readFileSync(specPath, "utf8")));
     const before = await machineStatus(slot);
     if (before.state !== "absent" && before.instance !== instance) await requireSecretsAtHand(spec, projectRoot());
+    if (spec.machine.kind !== "local")
+      throw new UsageError(`host "${spec.name}" runs on a machine of kind ${spec.machine.kind}, not on this computer`);
     const { engine, memoryMiB, cpus, rootGiB, dataGiB } = spec.machine;
     const image = await ensureImage({ os: spec.os, packages: BASELINE_PACKAGES, progress: output.progress });
     const machine = await bootMachine({
@@ -126,7 +128,9 @@ function hostOf(call: Call): string {
 
 /** The slot of the host named after the verb, from Terraform's state. */
 async function slotOf(call: Call): Promise<string> {
-  return (await readBindings(findHost(hostOf(call)))).machine.slot;
+  const { machine } = await readBindings(findHost(hostOf(call)));
+  if (machine.kind === "local") return machine.slot;
+  throw new UsageError(`the machine of "${hostOf(call)}" is not on this computer`);
 }
 
 export const local: Command = {

@@ -20,7 +20,9 @@ export const ssh: Command = {
     const directory = mkdtempSync(join(tmpdir(), "bailiwick-"));
     try {
       const known = join(directory, "known_hosts");
-      writeFileSync(known, `[${address.host}]:${address.port} ${connection.hostKey}\n`, { mode: 0o600 });
+      // OpenSSH looks its default port up by the bare name
+      const listed = address.port === 22 ? address.host : `[${address.host}]:${address.port}`;
+      writeFileSync(known, `${listed} ${connection.hostKey}\n`, { mode: 0o600 });
       const args = [
         "-F",
         "none",

@@ -40,11 +40,17 @@ async function requireHost(): Promise<void> {
   if (baseline === null) throw new Error(`${paths.baseline} is missing: first boot has not finished`);
   if ((await readIfThere(paths.claimed)) === null)
     throw new Error("the bootstrap host key is still in place: the host is not claimed");
-  const mounts = await readFile("/proc/self/mountinfo", "utf8");
-  if (!mounts.split("\n").some((line) => line.split(" ")[4] === paths.data))
+  // A cloud attaches the volume to the running machine, perhaps after first boot has looked for it.
+  if (!(await dataIsMounted())) await tryRun("systemctl", ["start", "var-lib-bailiwick.mount"]);
+  if (!(await dataIsMounted()))
     throw new Error(
       `the data volume is not mounted at ${paths.data}; see journalctl -u bailiwick-data -u var-lib-bailiwick.mount`,
     );
+}
+
+async function dataIsMounted(): Promise<boolean> {
+  const mounts = await readFile("/proc/self/mountinfo", "utf8");
+  return mounts.split("\n").some((line) => line.split(" ")[4] === paths.data);
 }
 
 /** A uid once given to a name is never given to another: files of the first would become the second's. */

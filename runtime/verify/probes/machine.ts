@@ -132,7 +132,7 @@ interface SysctlFacts {
 
 /** In a container the kernel is the operator's: only there may a setting be left as it is. */
 function kernelSettings({ spec: { machine } }: Subject): Probe<SysctlFacts> {
-  const container = machine.engine === "nspawn";
+  const container = machine.kind === "local" && machine.engine === "nspawn";
   return {
     id: "root/kernel-settings",
     vantage: "root",

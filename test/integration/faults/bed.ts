@@ -85,7 +85,9 @@ export class Bed {
   }
 
   get slot(): string {
-    return this.#bindings.machine.slot;
+    const { machine } = this.#bindings;
+    if (machine.kind !== "local") throw new Error("the bed is a local machine");
+    return machine.slot;
   }
 
   async push(release: Release, { port, progress = () => {}, renew = [] }: PushHooks = {}): Promise<PushResult> {

@@ -22,13 +22,13 @@ const root = resolve(import.meta.dirname, "../../..");
 export class Project {
   readonly dir: string;
   readonly env: Record<string, string>;
-  readonly #internet: Internet | undefined;
+  readonly #internet: Pick<Internet, "inside"> | undefined;
 
   /**
    * @param app text of its `main.ts`; `KIT` in it is where constructs are imported from
    * @param internet network that everything of the project runs in; default: this machine's own
    */
-  constructor(app: string, env: Record<string, string> = {}, internet?: Internet) {
+  constructor(app: string, env: Record<string, string> = {}, internet?: Pick<Internet, "inside">) {
     this.#internet = internet;
     this.dir = mkdtempSync(join(tmpdir(), "bailiwick-project-"));
     const config = {

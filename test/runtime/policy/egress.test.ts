@@ -58,7 +58,7 @@ describe("the firewall", () => {
 
   it("admits the operator's forward, which a virtual local machine sees as its gateway", () => {
     const virtual = firewall((spec) => {
-      spec.machine.engine = "qemu";
+      Object.assign(spec.machine, { engine: "qemu" });
     });
     expect(virtual).toMatch(/elements = \{[^}]*\b203\.0\.113\.7\/32[^}]*\}/);
     expect(virtual).toMatch(/elements = \{[^}]*\b10\.77\.1\.1\/32[^}]*\}/);

@@ -80,7 +80,7 @@ describe("the clock", () => {
   const machine = judge(
     "root/clock",
     sampleSubject((spec) => {
-      spec.machine.engine = "qemu";
+      Object.assign(spec.machine, { engine: "qemu" });
     }),
   );
   const facts = (time: number, ...states: string[]) => ({

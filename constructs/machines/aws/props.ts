@@ -1,0 +1,152 @@
+import { Token } from "cdktf";
+import { z } from "zod";
+import { Cidr } from "../../../runtime/spec/network.ts";
+import { checked, knownKeys, refuse } from "../../refuse.ts";
+
+export interface AwsMachineProps {
+  /** Type of the instance, of the Nitro system and x86, such as `t3.medium` or `m7i.large`. */
+  readonly instanceType: string;
+  /**
+   * How the operator reaches sshd. `cidr`: a public address, and a security group that admits the networks of the host's
+   * `Access`. `instance-connect`: nothing at all comes in from outside; an EC2 Instance Connect Endpoint leads there, for
+   * who may use it by IAM, and `bailiwick` opens its tunnels by the AWS CLI. Those are limited in rate, and to an hour.
+   * @default cidr
+   */
+  readonly inbound?: "cidr" | "instance-connect";
+  /**
+   * The team's own subnet. Ids may be tokens. It must lead to the internet, by a gateway or NAT.
+   * @default a VPC of its own with one subnet and an internet gateway; no NAT gateway
+   */
+  readonly network?: { readonly vpcId: string; readonly subnetId: string };
+  /**
+   * Network of the VPC that is made.
+   * @default 10.77.0.0/24
+   */
+  readonly vpcCidr?: string;
+  /**
+   * Whether the instance has a public IPv4 address. With `inbound: "cidr"` it is reached there, else at its private one; in
+   * a VPC of its own it is also its way out.
+   * @default true
+   */
+  readonly publicIp?: boolean;
+  /**
+   * Size of the root disk, GiB, at least 8. All on it is disposable.
+   * @default 16
+   */
+  readonly rootGiB?: number;
+  /**
+   * Size of the data volume, GiB, 1 to 16384. It outlives rebuilds; `cdktf destroy` removes it. It can grow, not shrink.
+   * @default 10
+   */
+  readonly dataGiB?: number;
+  /**
+   * ARN of a KMS key of yours for both disks. May be a token.
+   * @default the account's key for EBS
+   */
+  readonly kmsKeyArn?: string;
+  /**
+   * Whether AWS refuses to terminate the instance. Set it to false, and deploy, before anything that makes a new machine.
+   * @default false
+   */
+  readonly protect?: boolean;
+  /**
+   * Snapshots of the data volume by Data Lifecycle Manager, which needs a role of yours.
+   * @default none
+   */
+  readonly snapshots?: { readonly roleArn: string; readonly everyHours: number; readonly keep: number };
+  /**
+   * Tags of everything that is made, besides `bailiwick-host`.
+   * @default none
+   */
+  readonly tags?: Readonly<Record<string, string>>;
+  /**
+   * Any other number than at the last deploy builds the machine anew; the data volume stays.
+   * @default 0
+   */
+  readonly rebuild?: number;
+}
+
+const Arn = z.string().regex(/^arn:aws[a-z-]*:[a-z0-9-]+:/, "must be an ARN, or a token");
+
+const KEYS = {
+  instanceType: z
+    .string()
+    .regex(/^[a-z][a-z0-9-]*\.[a-z0-9-]+$/, "must be an instance type as AWS writes it, such as t3.medium"),
+  inbound: z.enum(["cidr", "instance-connect"]),
+  vpcCidr: Cidr,
+  publicIp: z.boolean(),
+  rootGiB: z.number().int("must be a whole number").min(8).max(1024),
+  dataGiB: z.number().int("must be a whole number").min(1).max(16_384),
+  protect: z.boolean(),
+  tags: z.record(z.string().min(1).max(128), z.string().max(256)),
+  rebuild: z.number().int("must be a whole number").min(0),
+};
+
+type Checked = { readonly [K in keyof typeof KEYS]: z.output<(typeof KEYS)[K]> };
+export type AwsSettings = Checked & {
+  readonly network: { readonly vpcId: string; readonly subnetId: string } | null;
+  readonly kmsKeyArn: string | null;
+  readonly snapshots: { readonly roleArn: string; readonly everyHours: number; readonly keep: number } | null;
+};
+
+/** Families whose disks are not NVMe, or that are arm64: their second letter group ends in `g` (Graviton), as m7g and c6gd. */
+const ARM = /^(a1|[a-z]+[0-9]+g[a-z]*)\./;
+const NO_NITRO = /^(t1|t2|m[1-4]|c[1345]?|c4|r[34]|i2|d2|g[23]|p[23]|x1e?|h1|f1)\./;
+
+/** @throws Refusal */
+export function checkedProps(path: string, props: AwsMachineProps): AwsSettings {
+  knownKeys(path, props, [...Object.keys(KEYS), "network", "kmsKeyArn", "snapshots"]);
+  const value = <K extends keyof typeof KEYS>(key: K, standard?: Checked[K]) =>
+    checked(`${path}: ${key}`, KEYS[key], props[key] ?? standard) as Checked[K];
+  const instanceType = value("instanceType");
+  if (ARM.test(instanceType))
+    refuse(
+      `${path}: instanceType`,
+      instanceType,
+      "it is arm64, and what is put on the host is built for x86; choose t3, m7i or c7i",
+    );
+  if (NO_NITRO.test(instanceType))
+    refuse(
+      `${path}: instanceType`,
+      instanceType,
+      "its disks have no names to know them by; choose a type of the Nitro system such as t3",
+    );
+  return {
+    instanceType,
+    inbound: value("inbound", "cidr"),
+    vpcCidr: value("vpcCidr", "10.77.0.0/24"),
+    publicIp: value("publicIp", true),
+    rootGiB: value("rootGiB", 16),
+    dataGiB: value("dataGiB", 10),
+    protect: value("protect", false),
+    tags: value("tags", {}),
+    rebuild: value("rebuild", 0),
+    network: checkedNetwork(`${path}: network`, props.network),
+    kmsKeyArn: props.kmsKeyArn === undefined ? null : checkedArn(`${path}: kmsKeyArn`, props.kmsKeyArn),
+    snapshots: checkedSnapshots(`${path}: snapshots`, props.snapshots),
+  };
+}
+
+function checkedNetwork(path: string, network: AwsMachineProps["network"]): AwsSettings["network"] {
+  if (network === undefined) return null;
+  knownKeys(path, network, ["vpcId", "subnetId"]);
+  for (const [key, prefix] of Object.entries({ vpcId: "vpc-", subnetId: "subnet-" })) {
+    const id: unknown = network[key as keyof typeof network];
+    if (typeof id !== "string" || (!Token.isUnresolved(id) && !id.startsWith(prefix)))
+      refuse(`${path}.${key}`, id, `give an id that starts with ${prefix}, or a token`);
+  }
+  return network;
+}
+
+function checkedArn(path: string, arn: string): string {
+  return Token.isUnresolved(arn) ? arn : checked(path, Arn, arn);
+}
+
+function checkedSnapshots(path: string, given: AwsMachineProps["snapshots"]): AwsSettings["snapshots"] {
+  if (given === undefined) return null;
+  knownKeys(path, given, ["roleArn", "everyHours", "keep"]);
+  const Hours = z.union([1, 2, 3, 4, 6, 8, 12, 24].map((one) => z.literal(one)));
+  checked(`${path}.everyHours`, Hours, given.everyHours);
+  checked(`${path}.keep`, z.number().int().min(1).max(1000), given.keep);
+  return { ...given, roleArn: checkedArn(`${path}.roleArn`, given.roleArn) };
+}

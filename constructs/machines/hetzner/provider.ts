@@ -1,0 +1,10 @@
+import { type TerraformProvider, TerraformStack } from "cdktf";
+import type { Construct } from "constructs";
+import { HcloudProvider } from "../../imports/hcloud/provider/index.ts";
+
+/** The stack's own Hetzner provider if it has one already, else one that reads `HCLOUD_TOKEN`: no token is in the stack. */
+export function hcloudProvider(scope: Construct): TerraformProvider {
+  const stack = TerraformStack.of(scope);
+  const known = stack.allProviders().find((one) => one.terraformResourceType === HcloudProvider.tfResourceType);
+  return known ?? new HcloudProvider(stack, "hcloud-provider");
+}

@@ -1,0 +1,21 @@
+import { TerraformStack } from "cdktf";
+import type { Construct } from "constructs";
+import { Access, AgentHost, HetznerMachine, ModelProvider, Runtime, Secret } from "../constructs/index.ts";
+
+/**
+ * Host `hetzner`, on Hetzner Cloud: one OpenClaw agent and a workspace. `HCLOUD_TOKEN`, `BAILIWICK_ADMIN_KEY` (a public
+ * key line), `BAILIWICK_ADMIN_CIDR` (the networks you log in from) and `ANTHROPIC_API_KEY` must be set to deploy it.
+ */
+export class HetznerStack extends TerraformStack {
+  constructor(scope: Construct, id: string) {
+    super(scope, id);
+    const host = new AgentHost(this, "hetzner", {
+      machine: new HetznerMachine(this, "machine", { serverType: "cx33", location: "fsn1" }),
+      access: Access.fromEnv({ key: "BAILIWICK_ADMIN_KEY", from: "BAILIWICK_ADMIN_CIDR" }),
+    });
+    const agent = host.addAgent("main", { runtime: Runtime.openClaw() });
+    const claude = host.addModel("claude", ModelProvider.anthropic({ apiKey: Secret.fromEnv("ANTHROPIC_API_KEY") }));
+    claude.grantInvoke(agent, { models: ["claude-sonnet-4-6"] });
+    host.addWorkspace("notes").grantReadWrite(agent);
+  }
+}

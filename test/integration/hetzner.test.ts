@@ -1,0 +1,149 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { BASELINE_PACKAGES } from "../../cloud-init/baseline.ts";
+import { ensureImage } from "../../runtime/local/image.ts";
+import { Bindings } from "../../runtime/spec/binding.ts";
+import { providerMirror } from "../../scripts/provider-mirror.ts";
+import { HetznerApi } from "./support/hetzner/api.ts";
+import { Hosts, OPERATOR, STRANGER } from "./support/hetzner/hosts.ts";
+import { ok, Project } from "./support/project.ts";
+
+// stacks/hetzner.ts by the real cdktf, Terraform, provider and bailiwick. Behind the emulated API each server is a real
+// host, booted from the user data that the API received; see support/hetzner/hosts.ts for what stands for what.
+
+const missing =
+  process.getuid?.() !== 0
+    ? "a machine needs root"
+    : spawnSync("go", ["version"]).error !== undefined
+      ? "go is not on the PATH"
+      : undefined;
+if (missing !== undefined) console.log(`not run: hosts on Hetzner Cloud: ${missing}`);
+
+// The probes that a stand-in cannot hold: a server's kernel is its own, here it is this machine's, so that probe must object;
+// and a name on the internet is reached where this machine reaches it.
+const KERNEL = "root/kernel-settings";
+const INTERNET = "gateway/name/api.anthropic.com";
+
+const CANARY = "canary-hetzner-4c8e12d7b0a95f36";
+
+describe.skipIf(missing !== undefined)("stacks/hetzner.ts on servers that are hosts", () => {
+  let hosts: Hosts;
+  let api: HetznerApi;
+  let project: Project;
+  const firstBoot = { operator: "", stranger: "", strangerWithoutFirewall: "" };
+
+  const server = () => {
+    const [one] = api.world.servers.values();
+    if (one === undefined) throw new Error("there is no server");
+    return one;
+  };
+  const ssh = async (command: string) => ok(await project.bailiwick(["ssh", "hetzner", command])).stdout.trim();
+  const verify = async () => {
+    const ran = await project.bailiwick(["verify", "hetzner", "--json"]);
+    const report = JSON.parse(ran.stdout) as { held: number; probes: { id: string; verdict: string }[] };
+    const broken = report.probes.filter(({ verdict }) => verdict === "broken").map(({ id }) => id);
+    const rest = report.probes.filter(({ id, verdict }) => verdict !== "held" && id !== KERNEL && id !== INTERNET);
+    return { held: report.held, broken, rest };
+  };
+
+  beforeAll(async () => {
+    const image = await ensureImage({ os: "debian-13", packages: BASELINE_PACKAGES, progress: console.log });
+    hosts = new Hosts(image);
+    api = new HetznerApi(hosts);
+    hosts.onFirstBoot = async (made, address) => {
+      firstBoot.operator = await hosts.says(address);
+      firstBoot.stranger = await hosts.says(address, 22, STRANGER);
+      await hosts.setRules(made, [{ direction: "in", protocol: "tcp", port: "22", source_ips: ["0.0.0.0/0"] }]);
+      firstBoot.strangerWithoutFirewall = await hosts.says(address, 22, STRANGER);
+      await hosts.setRules(made, api.world.rulesOf(made));
+    };
+    const endpoint = await api.start();
+    await hosts.expose(Number(new URL(endpoint).port));
+    const env = {
+      ...{ HCLOUD_ENDPOINT: endpoint, HCLOUD_TOKEN: api.token, TF_CLI_CONFIG_FILE: await providerMirror(console.log) },
+      ...{ BAILIWICK_ADMIN_CIDR: `${OPERATOR}/32`, ANTHROPIC_API_KEY: CANARY },
+    };
+    project = new Project(`import ${JSON.stringify(resolve("stacks/main.ts"))};\n`, env, hosts);
+    const key = join(project.dir, "id_ed25519");
+    execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "ada", "-f", key]);
+    project.env.BAILIWICK_ADMIN_KEY = readFileSync(`${key}.pub`, "utf8").trim();
+    project.env.BAILIWICK_SSH_KEY = key;
+    await project.build("hetzner");
+    ok(await project.cdktf(["deploy", "hetzner", "--auto-approve", "--skip-provider-lock"]));
+  });
+
+  afterAll(async () => {
+    await hosts?.close();
+    await api?.stop();
+    project?.remove();
+  });
+
+  it("had its firewall from the first packet: the operator reached sshd, a stranger did not, though the host itself was still open to all", () => {
+    expect(firstBoot.operator).toMatch(/^SSH-2\.0/);
+    expect(firstBoot.stranger).toBe("silent");
+    expect(firstBoot.strangerWithoutFirewall).toMatch(/^SSH-2\.0/);
+  });
+
+  it("holds everything that a local host holds, but what this stand-in's kernel is seen not to be", async () => {
+    const { held, broken, rest } = await verify();
+    expect(rest).toEqual([]);
+    expect(broken).toEqual([KERNEL]);
+    expect(held).toBeGreaterThan(50);
+  });
+
+  it("filters by itself too: with Hetzner's firewall open to the world the host still takes no stranger", async () => {
+    const address = api.world.addressOf(server()) ?? "";
+    await hosts.setRules(server(), [{ direction: "in", protocol: "tcp", port: "22", source_ips: ["0.0.0.0/0"] }]);
+    expect(await hosts.says(address, 22, STRANGER)).toBe("silent");
+    expect(await hosts.says(address, 22, OPERATOR)).toMatch(/^SSH-2\.0/);
+    await hosts.setRules(server(), api.world.rulesOf(server()));
+  });
+
+  it("keeps its data on the volume that the stack names, and its data alone over a rebuild", async () => {
+    const before = server().id;
+    const [volume] = api.world.volumes.values();
+    expect(await ssh("findmnt -no SOURCE,FSTYPE,LABEL /var/lib/bailiwick")).toContain(`xfs`);
+    expect(await ssh("grep ^What= /etc/systemd/system/var-lib-bailiwick.mount")).toBe(
+      `What=/dev/disk/by-id/scsi-0HC_Volume_${volume?.id}`,
+    );
+    await ssh("echo kept | sudo tee /var/lib/bailiwick/workspaces/notes/mark /root/mark");
+    ok(await project.bailiwick(["rebuild", "hetzner"]));
+    expect(server().id).not.toBe(before);
+    expect([...api.world.volumes.keys()]).toEqual([volume?.id]);
+    expect(await ssh("sudo cat /var/lib/bailiwick/workspaces/notes/mark; sudo ls /root/mark 2>&1 || true")).toMatch(
+      /^kept\n.*No such file/,
+    );
+    expect((await verify()).rest).toEqual([]);
+  });
+
+  it("has no secret in state, plan, specs, user data or any request", async () => {
+    const found = spawnSync("grep", ["-rlF", "--exclude-dir=node_modules", CANARY, project.dir], { encoding: "utf8" });
+    expect(found).toMatchObject({ status: 1, stdout: "" });
+    expect(JSON.stringify(api.calls)).not.toContain(CANARY);
+    const plan = await project.run(
+      "terraform",
+      ["plan", "-no-color"],
+      {},
+      join(project.dir, "cdktf.out/stacks/hetzner"),
+    );
+    expect(ok(plan).text).not.toMatch(new RegExp(`${CANARY}|BEGIN OPENSSH`));
+  });
+
+  it("proves itself by an attestation now, not by the key that state holds", async () => {
+    const state = JSON.parse(
+      ok(await project.run("terraform", ["output", "-json"], {}, join(project.dir, "cdktf.out/stacks/hetzner"))).stdout,
+    );
+    const { bootstrap, machine } = Bindings.parse(state.bailiwick_hetzner.value);
+    const [shown] = hosts.hostKeys(machine.kind === "remote" ? machine.address : "");
+    expect(shown).toMatch(/^ssh-ed25519 /);
+    expect(shown).not.toBe(bootstrap.publicKey.split(" ").slice(0, 2).join(" "));
+  });
+
+  it("leaves nothing over when it is destroyed", async () => {
+    ok(await project.cdktf(["destroy", "hetzner", "--auto-approve", "--skip-provider-lock"]));
+    expect(api.world.counts()).toEqual({});
+    expect(hosts.leftovers()).toEqual([]);
+  });
+});
