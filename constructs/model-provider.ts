@@ -25,6 +25,8 @@ export interface OpenAiCompatibleProps {
   readonly apiKey?: Secret;
 }
 
+type HostedKind = "anthropic" | "openai" | "google" | "openrouter";
+
 /** Where models come from. A value: one provider may serve many hosts and stacks. */
 export class ModelProvider {
   readonly kind: ProviderKind;
@@ -49,6 +51,20 @@ export class ModelProvider {
     return ModelProvider.hosted("openai", "https://api.openai.com", props);
   }
 
+  /** Google's Gemini API, in its own format. @throws Refusal if `apiKey` is no Secret, or for a bad url */
+  static google(props: HostedProviderProps): ModelProvider {
+    return ModelProvider.hosted("google", "https://generativelanguage.googleapis.com", props);
+  }
+
+  /**
+   * OpenRouter, in OpenAI's format. An agent reaches the granted model alone: what would let OpenRouter choose another
+   * (`models`, `preset`) is refused by the gateway.
+   * @throws Refusal if `apiKey` is no Secret, or for a bad url
+   */
+  static openRouter(props: HostedProviderProps): ModelProvider {
+    return ModelProvider.hosted("openrouter", "https://openrouter.ai/api", props);
+  }
+
   /** Any other server that speaks OpenAI's format. @throws Refusal for a bad url, or an `apiKey` that is no Secret */
   static openAiCompatible(props: OpenAiCompatibleProps): ModelProvider {
     const path = "ModelProvider.openAiCompatible";
@@ -62,8 +78,8 @@ export class ModelProvider {
     return new ModelProvider("demo", null, null);
   }
 
-  private static hosted(kind: "anthropic" | "openai", url: string, props: HostedProviderProps): ModelProvider {
-    const path = `ModelProvider.${kind}`;
+  private static hosted(kind: HostedKind, url: string, props: HostedProviderProps): ModelProvider {
+    const path = `ModelProvider.${kind === "openrouter" ? "openRouter" : kind}`;
     knownKeys(path, props, ["apiKey", "url"]);
     const apiKey = secretReference(`${path} apiKey`, props.apiKey);
     return new ModelProvider(kind, checkedUrl(`${path} url`, props.url ?? url), apiKey);

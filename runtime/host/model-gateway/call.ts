@@ -1,16 +1,16 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
-import { ModelId } from "../../policy/models/schema.ts";
+import { ModelId, type ProviderKind } from "../../policy/models/schema.ts";
 import { readBody } from "./body.ts";
 import type { Policy } from "./config.ts";
 import { requestHeaders } from "./headers.ts";
-import { JsonError, jsonFields, scalar } from "./json-fields.ts";
+import { JsonError, type JsonFields, jsonFields, scalar } from "./json-fields.ts";
 import { presentedKey } from "./keys.ts";
 import { type CallLine, errorCode, logCall } from "./log.ts";
 import { type Refusal, type RefusalCode, sendJson, sendRefusal, type WireFormat, wireFormat } from "./refusal.ts";
 import { relay } from "./relay.ts";
-import { type Endpoint, endpoints, findEndpoint, modelList, parseTarget, type Route } from "./routes.ts";
+import { endpoints, type FoundEndpoint, findEndpoint, modelList, parseTarget, type Route } from "./routes.ts";
 
 /** What all calls share. `policy` is replaced as a whole by a reload; a call keeps the one it began with. */
 export interface Gateway {
@@ -74,13 +74,15 @@ class Call {
   async run(): Promise<void> {
     const line = this.#line;
     try {
-      const { route, models, endpoint, query } = this.#authorise();
+      const { route, models, query, ...found } = this.#authorise();
+      const { endpoint } = found;
       if (endpoint.does === "models") {
         line.bytesOut = sendJson(this.#res, 200, modelList(route, models), line.requestId);
         line.status = 200;
       } else {
-        const body = await this.#acceptedBody(models);
-        if (body !== undefined) await this.#relay(route, endpoint.path + query, body);
+        const asked = await this.#accepted(route, models, found);
+        if (asked !== undefined)
+          await this.#relay(route, endpoint.path.replace("{model}", asked.model) + query, asked.body);
       }
     } catch (error) {
       if (!(error instanceof Refused)) line.error = errorCode(error);
@@ -96,7 +98,7 @@ class Call {
   }
 
   /** Who asks, and for what: the key first, so that nothing is told to those who have none. */
-  #authorise(): { route: Route; models: ReadonlySet<string>; endpoint: Endpoint; query: string } {
+  #authorise(): FoundEndpoint & { route: Route; models: ReadonlySet<string>; query: string } {
     const { method = "", url = "", rawHeaders } = this.#req;
     const target = parseTarget(url);
     const route = target === undefined ? undefined : this.#policy.routes.get(target.route);
@@ -109,7 +111,7 @@ class Call {
         401,
         "invalid_api_key",
         key === undefined
-          ? "received no virtual key, or more than one; send exactly one, as `authorization: Bearer` or `x-api-key`"
+          ? "received no virtual key, or more than one; send exactly one, as `authorization: Bearer`, `x-api-key` or `x-goog-api-key`"
           : "received a key that is none of this host's virtual keys; use the agent's own",
       );
     this.#line.agent = agent;
@@ -124,17 +126,21 @@ class Call {
         "no_grant",
         `agent "${agent}" has no grant on "${route.name}"; grant it with ${route.name}.grantInvoke and push`,
       );
-    const endpoint = findEndpoint(route.provider, method, target);
-    if (endpoint === undefined) {
+    const found = findEndpoint(route.provider, method, target);
+    if (found === undefined) {
       const known = endpoints(route.provider).map((e) => `${e.method} /${route.name}${e.path}`);
       throw new Refused(404, "not_found", `no such endpoint; there are ${known.join(", ")}`);
     }
-    this.#line.endpoint = endpoint.path;
-    return { route, models, endpoint, query: endpoint.does === "invoke" ? target.query : "" };
+    this.#line.endpoint = found.endpoint.path;
+    return { ...found, route, models, query: found.endpoint.does === "invoke" ? target.query : "" };
   }
 
-  /** The body, if it asks for a granted model; undefined if the client left before it was whole. */
-  async #acceptedBody(granted: ReadonlySet<string>): Promise<Buffer | undefined> {
+  /** The body and its model, if that is granted; undefined if the client left before it was whole. */
+  async #accepted(
+    route: Route,
+    granted: ReadonlySet<string>,
+    found: FoundEndpoint,
+  ): Promise<{ body: Buffer; model: string } | undefined> {
     const { headers } = this.#req;
     const type = headers["content-type"] ?? "application/json";
     if (!/^application\/json(?:; ?charset="?utf-8"?)?$/i.test(type) || headers["content-encoding"] !== undefined)
@@ -148,7 +154,8 @@ class Call {
     }
     if (body.kind === "too_large")
       throw new Refused(413, "body_too_large", `the body is larger than ${limit} bytes, the limit; send less`);
-    const model = requestedModel(body.bytes);
+    const fields = acceptedFields(route, body.bytes);
+    const model = found.model ?? requestedModel(body.bytes, fields);
     if (ModelId.safeParse(model).success) this.#line.model = model;
     if (!granted.has(model)) {
       const shown = JSON.stringify(model.length > 128 ? `${model.slice(0, 128)}…` : model);
@@ -159,7 +166,7 @@ class Call {
         `model ${shown} is not granted to agent "${this.#line.agent}" on "${this.#line.route}"; granted: ${known}`,
       );
     }
-    return body.bytes;
+    return { body: body.bytes, model };
   }
 
   async #relay(route: Route, path: string, body: Buffer): Promise<void> {
@@ -196,16 +203,36 @@ class Call {
   }
 }
 
-/** The model a body asks for. A body that a provider could read differently is refused, since its bytes are passed on. */
-function requestedModel(body: Buffer): string {
+/** Fields, in lower case, that could choose another model than the granted one. Google's is named by the path. */
+const CHOOSE_MODEL: Readonly<Partial<Record<ProviderKind, readonly string[]>>> = {
+  openrouter: ["models", "route", "preset"],
+  google: ["model"],
+};
+
+/** The fields of a body. One that a provider could read differently is refused, since its bytes are passed on. */
+function acceptedFields(route: Route, body: Buffer): JsonFields {
   try {
-    const model = scalar(body, jsonFields(body), "model");
-    if (typeof model === "string") return model;
+    const fields = jsonFields(body);
+    const other = CHOOSE_MODEL[route.provider] ?? [];
+    for (const name of fields.keys())
+      if (other.includes(name.toLowerCase()))
+        throw new Refused(
+          400,
+          "malformed_request",
+          `received "${name}", which could choose another model; leave it out`,
+        );
+    return fields;
   } catch (error) {
     if (error instanceof JsonError)
       throw new Refused(400, "malformed_request", `the body was refused: ${error.message}; send one JSON object`);
     throw error;
   }
+}
+
+/** The model a body asks for. */
+function requestedModel(body: Buffer, fields: JsonFields): string {
+  const model = scalar(body, fields, "model");
+  if (typeof model === "string") return model;
   throw new Refused(400, "malformed_request", 'the body has no string "model"; name the model');
 }
 

@@ -21,7 +21,7 @@ export class KeyRing {
 }
 
 /**
- * The one key a request presents, in `Authorization: Bearer` or `x-api-key`; undefined if there is none, if it is
+ * The one key a request presents, in `Authorization: Bearer`, `x-api-key` or `x-goog-api-key`; undefined if there is none, if it is
  * malformed, or if two differ. All occurrences count: which of two a later reader would take is not left to chance.
  */
 export function presentedKey(rawHeaders: readonly string[]): string | undefined {
@@ -29,7 +29,7 @@ export function presentedKey(rawHeaders: readonly string[]): string | undefined 
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]?.toLowerCase();
     const value = rawHeaders[i + 1] ?? "";
-    if (name === "x-api-key") keys.add(value.trim());
+    if (name === "x-api-key" || name === "x-goog-api-key") keys.add(value.trim());
     if (name === "authorization") keys.add(/^bearer +(\S+) *$/i.exec(value)?.[1] ?? "");
   }
   const [key] = keys;

@@ -2,7 +2,7 @@ import type { ServerResponse } from "node:http";
 import type { ProviderKind } from "../../policy/models/schema.ts";
 
 /** Wire formats an error can be written in. */
-export type WireFormat = "openai" | "anthropic";
+export type WireFormat = "openai" | "anthropic" | "google";
 
 /** Why the gateway itself answered instead of the provider. Stands in the log as `reason` and, in OpenAI's format, as `code`. */
 export type RefusalCode =
@@ -27,7 +27,7 @@ export interface Refusal {
 
 /** The format in which clients of a provider expect errors. */
 export function wireFormat(provider: ProviderKind): WireFormat {
-  return provider === "anthropic" ? "anthropic" : "openai";
+  return provider === "anthropic" || provider === "google" ? provider : "openai";
 }
 
 /** Anthropic's error types by status; its clients tell errors apart by them. */
@@ -41,6 +41,21 @@ const ANTHROPIC_TYPES: Readonly<Record<number, string>> = {
   504: "timeout_error",
 };
 
+/** Google's names of its canonical codes by HTTP status. */
+const GOOGLE_STATUS: Readonly<Record<number, string>> = {
+  400: "INVALID_ARGUMENT",
+  401: "UNAUTHENTICATED",
+  403: "PERMISSION_DENIED",
+  404: "NOT_FOUND",
+  413: "INVALID_ARGUMENT",
+  415: "INVALID_ARGUMENT",
+  429: "RESOURCE_EXHAUSTED",
+  500: "INTERNAL",
+  502: "UNAVAILABLE",
+  503: "UNAVAILABLE",
+  504: "DEADLINE_EXCEEDED",
+};
+
 /** The refusal as the JSON document a client of that format expects. */
 function refusalBody(format: WireFormat, refusal: Refusal, requestId: string): string {
   const message = `bailiwick gateway: ${refusal.message}`;
@@ -49,6 +64,10 @@ function refusalBody(format: WireFormat, refusal: Refusal, requestId: string): s
       type: "error",
       error: { type: ANTHROPIC_TYPES[refusal.status] ?? "api_error", message },
       request_id: requestId,
+    });
+  if (format === "google")
+    return JSON.stringify({
+      error: { code: refusal.status, message, status: GOOGLE_STATUS[refusal.status] ?? "UNKNOWN", details: [] },
     });
   return JSON.stringify({
     error: {

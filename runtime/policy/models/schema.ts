@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /** The wire formats the gateway passes through; it never translates one into another. */
-export const ProviderKind = z.enum(["anthropic", "openai", "openai-compatible", "demo"]);
+export const ProviderKind = z.enum(["anthropic", "openai", "openai-compatible", "openrouter", "google", "demo"]);
 export type ProviderKind = z.infer<typeof ProviderKind>;
 
 export const ModelId = z
@@ -63,7 +63,7 @@ export const GATEWAY_LIMITS: GatewayConfig["limits"] = {
 export const ModelProviderSpec = z
   .strictObject({
     provider: ProviderKind.describe(
-      "Wire format and kind of provider: `anthropic`, `openai`, `openai-compatible` (any server of that format, by URL), or `demo` (a scripted stand-in on the host that says it is one).",
+      "Wire format and kind of provider: `anthropic`, `openai`, `google` (Gemini), `openrouter`, `openai-compatible` (any server of OpenAI's format, by URL), or `demo` (a scripted stand-in on the host that says it is one).",
     ),
     url: z
       .string()

@@ -107,12 +107,12 @@ export function openclawConfig(spec: HostSpec, { name, unit, port }: Principal):
   };
 }
 
-/** OpenClaw appends `/chat/completions` to the one base and `/v1/messages` to the other. */
+/** OpenClaw appends `/chat/completions`, `/v1/messages` or `/models/<id>:streamGenerateContent` to the base. */
 function endpoint(provider: string, kind: ProviderKind): { baseUrl: string; api: string } {
   const base = `http://127.0.0.1:${GATEWAY_PORT}/${provider}`;
-  return kind === "anthropic"
-    ? { baseUrl: base, api: "anthropic-messages" }
-    : { baseUrl: `${base}/v1`, api: "openai-completions" };
+  if (kind === "anthropic") return { baseUrl: base, api: "anthropic-messages" };
+  if (kind === "google") return { baseUrl: `${base}/v1beta`, api: "google-generative-ai" };
+  return { baseUrl: `${base}/v1`, api: "openai-completions" };
 }
 
 /** What the spec does not know of a model, OpenClaw is told low; costs are the gateway's to count. */

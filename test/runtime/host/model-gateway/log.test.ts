@@ -23,7 +23,14 @@ describe("the log", () => {
       time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
       port: gateway.port,
       node: process.version,
-      routes: ["claude (anthropic)", "gpt (openai)", "local (openai-compatible)", "demo (demo)"],
+      routes: [
+        "claude (anthropic)",
+        "gpt (openai)",
+        "local (openai-compatible)",
+        "demo (demo)",
+        "gemini (google)",
+        "router (openrouter)",
+      ],
       agents: 2,
       msg: "started",
     });

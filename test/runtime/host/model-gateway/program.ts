@@ -53,6 +53,8 @@ export function configFor(upstream: string, change: Partial<GatewayConfig> = {})
       route("gpt", "openai", ["gpt-5.6", "gpt-5.6-mini"], ["ops", "docs"]),
       route("local", "openai-compatible", ["qwen"], ["ops"]),
       route("demo", "demo", ["demo"], ["ops"]),
+      route("gemini", "google", ["gemini-3-pro"], ["ops"]),
+      route("router", "openrouter", ["vendor/model-1"], ["ops"]),
     ],
     limits: { bodyBytes: 256 * 1024, headerTimeoutMs: 20_000, idleTimeoutMs: 20_000 },
     ...change,
