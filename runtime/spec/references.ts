@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { isCapped } from "../policy/models/schema.ts";
 import type { HostSpec } from "./host-spec.ts";
 import { principalUid } from "./names.ts";
 
@@ -10,6 +11,7 @@ export function checkReferences(spec: HostSpec, ctx: z.core.$RefinementCtx): voi
   checkAccess(spec, issue);
   checkModels(spec, issue);
   checkGrants(spec, issue);
+  checkBudgets(spec, issue);
   checkUids(spec, issue);
   for (const [name, agent] of Object.entries(spec.agents)) {
     if (agent.runtime.kind === "openclaw" && agent.runtime.model !== null) {
@@ -90,6 +92,23 @@ function checkGrants(spec: HostSpec, issue: Issue): void {
     if (agent !== undefined && !(agent in spec.agents))
       issue([...path, "principal"], unknown("agent", agent, spec.agents));
     once(path, `name "${grant.name}" to "${grant.principal}"`);
+  });
+}
+
+/** Under a budget every granted model must have a price, or the gateway would refuse each of its calls. */
+function checkBudgets(spec: HostSpec, issue: Issue): void {
+  spec.grants.invoke.forEach((grant, i) => {
+    const provider = spec.models[grant.model];
+    if (provider === undefined || provider.provider === "demo") return;
+    const budgets = [grant.budget, spec.agents[grant.agent]?.budget, provider.budget, spec.budget];
+    if (!budgets.some((budget) => budget !== undefined && isCapped(budget))) return;
+    grant.models.forEach((id, k) => {
+      if (!Object.hasOwn(provider.prices, id))
+        issue(
+          ["grants", "invoke", i, "models", k],
+          `received "${id}", whose price is not known and which is under a budget; set it as prices: { "${id}": { input, output } } of the model provider, in USD per million tokens, or take the budget away`,
+        );
+    });
   });
 }
 

@@ -7,26 +7,21 @@ import type { Policy } from "./config.ts";
 import { requestHeaders } from "./headers.ts";
 import { JsonError, type JsonFields, jsonFields, scalar } from "./json-fields.ts";
 import { presentedKey } from "./keys.ts";
+import type { Ledger } from "./ledger.ts";
 import { type CallLine, errorCode, logCall } from "./log.ts";
-import { type Refusal, type RefusalCode, sendJson, sendRefusal, type WireFormat, wireFormat } from "./refusal.ts";
-import { relay } from "./relay.ts";
+import { type Refusal, Refused, sendJson, sendRefusal, type WireFormat, wireFormat } from "./refusal.ts";
+import { type RelayEnd, relay } from "./relay.ts";
 import { endpoints, type FoundEndpoint, findEndpoint, modelList, parseTarget, type Route } from "./routes.ts";
+import { admit, type Spender, settle } from "./spending.ts";
+import { UsageMeter } from "./usage-meter.ts";
 
 /** What all calls share. `policy` is replaced as a whole by a reload; a call keeps the one it began with. */
 export interface Gateway {
   policy: Policy;
   readonly log: Logger;
+  readonly ledger: Ledger;
   /** True once calls that are still open are being cut because the gateway stops. */
   stopping: boolean;
-}
-
-/** Thrown by a step of a call that decides against it. */
-class Refused extends Error {
-  readonly refusal: Refusal;
-  constructor(status: number, code: RefusalCode, message: string) {
-    super(code);
-    this.refusal = { status, code, message };
-  }
 }
 
 /** Takes one request from its headers to its line in the log. Never rejects. */
@@ -56,6 +51,7 @@ class Call {
     this.#line = {
       requestId: randomUUID(),
       agent: null,
+      keyId: null,
       route: null,
       endpoint: null,
       model: null,
@@ -68,6 +64,11 @@ class Call {
       msToFirstByte: null,
       ms: 0,
       upstreamRequestId: null,
+      inputTokens: null,
+      outputTokens: null,
+      usd: null,
+      usdIsReserved: false,
+      changed: [],
     };
   }
 
@@ -82,7 +83,7 @@ class Call {
       } else {
         const asked = await this.#accepted(route, models, found);
         if (asked !== undefined)
-          await this.#relay(route, endpoint.path.replace("{model}", asked.model) + query, asked.body);
+          await this.#invoke({ ...asked, route, endpoint }, endpoint.path.replace("{model}", asked.model) + query);
       }
     } catch (error) {
       if (!(error instanceof Refused)) line.error = errorCode(error);
@@ -105,8 +106,8 @@ class Call {
     if (route !== undefined) this.#format = wireFormat(route.provider);
 
     const key = presentedKey(rawHeaders);
-    const agent = key === undefined ? undefined : this.#policy.keys.holder(key);
-    if (agent === undefined)
+    const holder = key === undefined ? undefined : this.#policy.keys.holder(key);
+    if (holder === undefined)
       throw new Refused(
         401,
         "invalid_api_key",
@@ -114,7 +115,9 @@ class Call {
           ? "received no virtual key, or more than one; send exactly one, as `authorization: Bearer`, `x-api-key` or `x-goog-api-key`"
           : "received a key that is none of this host's virtual keys; use the agent's own",
       );
+    const { agent } = holder;
     this.#line.agent = agent;
+    this.#line.keyId = holder.keyId;
 
     if (target === undefined || route === undefined)
       throw new Refused(404, "not_found", "no such route; the path is /<model provider's name on this host>/v1/…");
@@ -140,7 +143,7 @@ class Call {
     route: Route,
     granted: ReadonlySet<string>,
     found: FoundEndpoint,
-  ): Promise<{ body: Buffer; model: string } | undefined> {
+  ): Promise<Pick<Spender, "agent" | "body" | "fields" | "model"> | undefined> {
     const { headers } = this.#req;
     const type = headers["content-type"] ?? "application/json";
     if (!/^application\/json(?:; ?charset="?utf-8"?)?$/i.test(type) || headers["content-encoding"] !== undefined)
@@ -166,19 +169,41 @@ class Call {
         `model ${shown} is not granted to agent "${this.#line.agent}" on "${this.#line.route}"; granted: ${known}`,
       );
     }
-    return { body: body.bytes, model };
+    return { agent: this.#line.agent ?? "", body: body.bytes, fields, model };
   }
 
-  async #relay(route: Route, path: string, body: Buffer): Promise<void> {
+  /** From here on the call may cost something: what it can cost at most is reserved, and booked whatever happens. */
+  async #invoke(spender: Spender, path: string): Promise<void> {
+    const { route, endpoint } = spender;
     const headers = requestHeaders(route.provider, route.key, this.#req.headers);
     if (headers === undefined)
       throw new Refused(400, "malformed_request", "a request header holds more than printable ASCII; remove it");
-    const { limits } = this.#policy;
-    const { requestId } = this.#line;
+    const { limits, budgets } = this.#policy;
+    const line = this.#line;
+    const admission = admit(this.#gateway.ledger, budgets, spender);
+    line.changed = admission.changed;
+    let meter: UsageMeter | null = null;
     const end = await relay(
-      { upstream: route.upstream, path, headers, body, key: route.key, limits, requestId },
+      {
+        ...{ upstream: route.upstream, path, headers, body: admission.body, key: route.key, limits },
+        requestId: line.requestId,
+        meter: (stream) => {
+          if (endpoint.usage !== null) meter = new UsageMeter(route.provider, endpoint.usage, stream);
+          return meter;
+        },
+      },
       this.#res,
     );
+    try {
+      settle(this.#gateway.ledger, spender, admission, meter, end, line);
+    } catch (error) {
+      // it is booked in memory; the next reservation fails if the disk still does
+      line.error = errorCode(error);
+    }
+    this.#ended(end);
+  }
+
+  #ended(end: RelayEnd): void {
     const line = this.#line;
     line.outcome = end.outcome;
     line.status = end.status;

@@ -18,6 +18,7 @@ export class ConfigError extends Error {
 export interface Policy {
   readonly listen: GatewayConfig["listen"];
   readonly limits: GatewayConfig["limits"];
+  readonly budgets: GatewayConfig["budgets"];
   readonly keys: KeyRing;
   readonly routes: ReadonlyMap<string, Route>;
 }
@@ -37,9 +38,11 @@ export function loadPolicy(file: string, credentials: string | undefined): Polic
       upstream: new Upstream(route.upstream),
       key: route.credential === null ? null : readCredential(credentials, route.credential),
       grants: new Map(route.grants.map((grant) => [grant.agent, new Set(grant.models)])),
+      prices: new Map(Object.entries(route.prices)),
     },
   ]);
-  return { listen: config.listen, limits: config.limits, keys: new KeyRing(config.keys), routes: new Map(routes) };
+  const { listen, limits, budgets } = config;
+  return { listen, limits, budgets, keys: new KeyRing(config.keys), routes: new Map(routes) };
 }
 
 /**
@@ -71,6 +74,13 @@ function contradictions(config: GatewayConfig): string[] {
   if (port < 0 || port > 65535) problems.push(`listen.port: received ${port}; must be 0 to 65535`);
   for (const [name, value] of Object.entries(config.limits))
     if (value < 1) problems.push(`limits.${name}: received ${value}; must be at least 1`);
+
+  if (config.budgets.maxOutputTokens < 1)
+    problems.push(`budgets.maxOutputTokens: received ${config.budgets.maxOutputTokens}; must be at least 1`);
+  config.budgets.caps.forEach(({ scope }, i) => {
+    if (config.budgets.caps.findIndex((other) => other.scope === scope) !== i)
+      problems.push(`budgets.caps.${i}: "${scope}" occurs twice; give it one entry`);
+  });
 
   const agents = new Set<string>();
   const hashes = new Set<string>();

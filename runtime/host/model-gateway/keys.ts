@@ -1,21 +1,28 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { GatewayConfig } from "../../policy/models/schema.ts";
 
+/** Who a virtual key belongs to, and which of its keys it is. */
+interface Holder {
+  readonly agent: string;
+  /** First hex digits of its hash. */
+  readonly keyId: string;
+}
+
 /** The virtual keys, by hash: who holds which. */
 export class KeyRing {
-  readonly #entries: { agent: string; hash: Buffer }[];
+  readonly #entries: (Holder & { hash: Buffer })[];
 
   constructor(keys: GatewayConfig["keys"]) {
     this.#entries = keys.flatMap(({ agent, sha256 }) =>
-      sha256.map((hex) => ({ agent, hash: Buffer.from(hex, "hex") })),
+      sha256.map((hex) => ({ agent, keyId: hex.slice(0, 8), hash: Buffer.from(hex, "hex") })),
     );
   }
 
-  /** The agent that holds this key; undefined if nobody does. Takes the same time wherever in the list it stands. */
-  holder(key: string): string | undefined {
+  /** Who holds this key; undefined if nobody does. Takes the same time wherever in the list it stands. */
+  holder(key: string): Holder | undefined {
     const presented = createHash("sha256").update(key).digest();
-    let found: string | undefined;
-    for (const { agent, hash } of this.#entries) if (timingSafeEqual(hash, presented)) found = agent;
+    let found: Holder | undefined;
+    for (const entry of this.#entries) if (timingSafeEqual(entry.hash, presented)) found = entry;
     return found;
   }
 }

@@ -1,7 +1,8 @@
 import type { AddressInfo } from "node:net";
 import type { Gateway } from "./call.ts";
 import { ConfigError, loadPolicy, type Policy } from "./config.ts";
-import { openLog } from "./log.ts";
+import { Ledger } from "./ledger.ts";
+import { errorCode, openLog } from "./log.ts";
 import { gatewayServer } from "./server.ts";
 
 // The model gateway: agents come with a virtual key and ask in their provider's own format; it decides by the grants,
@@ -10,6 +11,8 @@ import { gatewayServer } from "./server.ts";
 // SIGHUP reads both again, SIGTERM lets open calls finish for at most DRAIN_MS.
 
 const DRAIN_MS = 10_000;
+/** How often the report reaches the disk, and promises beyond need are given back. */
+const FLUSH_MS = 5_000;
 
 function initialPolicy(file: string | undefined): Policy {
   try {
@@ -28,12 +31,35 @@ function reloadedPolicy(gateway: Gateway, file: string): Policy {
     const policy = loadPolicy(file, process.env.CREDENTIALS_DIRECTORY);
     if (policy.listen.port !== gateway.policy.listen.port)
       throw new ConfigError(`${file}: listen.port changed; restart the gateway for that`);
+    if (policy.budgets.ledger !== gateway.policy.budgets.ledger)
+      throw new ConfigError(`${file}: budgets.ledger changed; restart the gateway for that`);
+    gateway.ledger.configure(policy.budgets);
     gateway.log.info(summary(policy), "reloaded");
     return policy;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     gateway.log.error({ problem: error.message }, "reload refused, the old configuration stays");
     return gateway.policy;
+  }
+}
+
+/** Without its ledger a gateway could not hold a budget, so it does not start. */
+function openLedger({ budgets }: Policy): Ledger {
+  try {
+    return new Ledger(budgets.ledger, budgets);
+  } catch (error) {
+    process.stderr.write(
+      `model-gateway: the ledger ${budgets.ledger} cannot be opened (${error instanceof Error ? error.message : "unknown"}); is another gateway running, is the volume full or read-only?\n`,
+    );
+    process.exit(1);
+  }
+}
+
+function flush({ ledger, log }: Gateway): void {
+  try {
+    ledger.flush();
+  } catch (error) {
+    log.error({ error: errorCode(error) }, "the ledger cannot be written; calls under a budget are refused");
   }
 }
 
@@ -48,7 +74,9 @@ function summary(policy: Policy) {
 function main(file: string | undefined): void {
   const policy = initialPolicy(file);
   const log = openLog();
-  const gateway: Gateway = { policy, log, stopping: false };
+  const ledger = openLedger(policy);
+  const gateway: Gateway = { policy, log, ledger, stopping: false };
+  setInterval(() => flush(gateway), FLUSH_MS).unref();
   const server = gatewayServer(gateway);
   server.http.on("error", (error: NodeJS.ErrnoException) => {
     process.stderr.write(
@@ -67,6 +95,7 @@ function main(file: string | undefined): void {
   process.once("SIGTERM", () => {
     log.info("stopping");
     void server.drain(DRAIN_MS).then(() => {
+      ledger.close();
       log.info("stopped");
       process.exit(0);
     });

@@ -10,6 +10,10 @@ export type RefusalCode =
   | "invalid_api_key"
   | "no_grant"
   | "model_not_found"
+  | "unpriceable"
+  | "budget_exceeded"
+  | "ledger_unavailable"
+  | "rate_limited"
   | "not_found"
   | "body_too_large"
   | "unsupported_media_type"
@@ -23,6 +27,17 @@ export interface Refusal {
   readonly status: number;
   readonly code: RefusalCode;
   readonly message: string;
+  /** When it is worth trying again, ms since 1970; clients are told not to try before. */
+  readonly retryAt?: number;
+}
+
+/** Thrown by a step of a call that decides against it. */
+export class Refused extends Error {
+  readonly refusal: Refusal;
+  constructor(status: number, code: RefusalCode, message: string, retryAt?: number) {
+    super(code);
+    this.refusal = { status, code, message, ...(retryAt === undefined ? {} : { retryAt }) };
+  }
 }
 
 /** The format in which clients of a provider expect errors. */
@@ -38,6 +53,8 @@ const ANTHROPIC_TYPES: Readonly<Record<number, string>> = {
   404: "not_found_error",
   413: "request_too_large",
   415: "invalid_request_error",
+  429: "rate_limit_error",
+  503: "overloaded_error",
   504: "timeout_error",
 };
 
@@ -67,12 +84,25 @@ function refusalBody(format: WireFormat, refusal: Refusal, requestId: string): s
     });
   if (format === "google")
     return JSON.stringify({
-      error: { code: refusal.status, message, status: GOOGLE_STATUS[refusal.status] ?? "UNKNOWN", details: [] },
+      error: {
+        code: refusal.status,
+        message,
+        status: GOOGLE_STATUS[refusal.status] ?? "UNKNOWN",
+        details:
+          refusal.retryAt === undefined
+            ? []
+            : [
+                {
+                  "@type": "type.googleapis.com/google.rpc.RetryInfo",
+                  retryDelay: `${secondsUntil(refusal.retryAt)}s`,
+                },
+              ],
+      },
     });
   return JSON.stringify({
     error: {
       message,
-      type: refusal.status >= 500 ? "server_error" : "invalid_request_error",
+      type: openaiType(refusal),
       param: refusal.code === "model_not_found" ? "model" : null,
       code: refusal.code,
     },
@@ -81,16 +111,41 @@ function refusalBody(format: WireFormat, refusal: Refusal, requestId: string): s
 
 /** Answers with the refusal; returns the number of body bytes. A body still arriving is read off and forgotten. */
 export function sendRefusal(res: ServerResponse, format: WireFormat, refusal: Refusal, requestId: string): number {
-  return sendJson(res, refusal.status, refusalBody(format, refusal, requestId), requestId);
+  // official clients try a 429 again by themselves unless they are told not to
+  const retry =
+    refusal.retryAt === undefined
+      ? {}
+      : {
+          "retry-after": String(secondsUntil(refusal.retryAt)),
+          "x-should-retry": String(refusal.code === "rate_limited"),
+        };
+  return sendJson(res, refusal.status, refusalBody(format, refusal, requestId), requestId, retry);
+}
+
+function openaiType({ status, code }: Refusal): string {
+  if (status >= 500) return "server_error";
+  if (code === "budget_exceeded") return "insufficient_quota";
+  return status === 429 ? "rate_limit_error" : "invalid_request_error";
+}
+
+function secondsUntil(at: number): number {
+  return Math.max(1, Math.ceil((at - Date.now()) / 1000));
 }
 
 /** Answers with a JSON document of the gateway's own; returns the number of body bytes. */
-export function sendJson(res: ServerResponse, status: number, json: string, requestId: string): number {
+export function sendJson(
+  res: ServerResponse,
+  status: number,
+  json: string,
+  requestId: string,
+  headers: Readonly<Record<string, string>> = {},
+): number {
   const body = Buffer.from(json);
   res.writeHead(status, {
     "content-type": "application/json",
     "content-length": body.length,
     "x-bailiwick-request-id": requestId,
+    ...headers,
   });
   res.end(body);
   return body.length;

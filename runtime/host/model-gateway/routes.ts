@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import type { ModelId, ProviderKind } from "../../policy/models/schema.ts";
+import type { ModelId, ModelPrice, ProviderKind } from "../../policy/models/schema.ts";
 import type { Upstream } from "./upstream.ts";
 
 type Model = z.infer<typeof ModelId>;
@@ -13,6 +13,8 @@ export interface Route {
   readonly key: string | null;
   /** Agent to the models it may ask for. An agent that is not here may not call at all. */
   readonly grants: ReadonlyMap<string, ReadonlySet<Model>>;
+  /** By model id. */
+  readonly prices: ReadonlyMap<string, ModelPrice>;
 }
 
 /** What of an answer says what it cost: the place of its usage. */

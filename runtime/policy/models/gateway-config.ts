@@ -1,8 +1,16 @@
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { GATEWAY_PORT, principalPort } from "../../spec/names.ts";
+import { byName } from "../egress/principals.ts";
 import { secretCredential } from "../secrets/credentials.ts";
 import { providerUrl } from "./provider-url.ts";
-import { GATEWAY_LIMITS, type GatewayConfig } from "./schema.ts";
+import {
+  type Budget,
+  GATEWAY_LIMITS,
+  type GatewayConfig,
+  isCapped,
+  MAX_OUTPUT_TOKENS,
+  type ModelPrice,
+} from "./schema.ts";
 
 /**
  * Configuration of the model gateway: one route per provider that some agent may call, one key per agent that may call.
@@ -24,11 +32,52 @@ export function gatewayConfig(spec: HostSpec, keyHashes: (agent: string) => stri
           .filter((grant) => grant.model === name)
           .map(({ agent, models }) => ({ agent, models: [...models].sort() }))
           .sort((a, b) => (a.agent < b.agent ? -1 : 1)),
+        prices: model.provider === "demo" ? demoPrices(spec, name) : model.prices,
       }))
       .filter(({ grants }) => grants.length > 0),
+    budgets: {
+      timeZone: spec.budget.timeZone,
+      ledger: LEDGER,
+      maxOutputTokens: MAX_OUTPUT_TOKENS,
+      caps: caps(spec),
+    },
     limits: { ...GATEWAY_LIMITS },
   };
 }
+
+/** On the data volume, which outlives the machine: a rebuilt host has spent what the one before it had. */
+const LEDGER = "/var/lib/bailiwick/gateway/ledger.db";
+
+function caps(spec: HostSpec): GatewayConfig["budgets"]["caps"] {
+  const all = [
+    { scope: "host", ...pick(spec.budget) },
+    ...byName(spec.agents).map(([name, { budget }]) => ({ scope: `agent/${name}`, ...pick(budget) })),
+    ...byName(spec.models).map(([name, { budget }]) => ({ scope: `model/${name}`, ...pick(budget) })),
+    ...spec.grants.invoke
+      .map(({ agent, model, budget }) => ({ scope: `grant/${agent}/${model}`, ...pick(budget) }))
+      .sort((a, b) => (a.scope < b.scope ? -1 : 1)),
+  ];
+  return all.filter(isCapped);
+}
+
+function pick({ usdPerDay, usdPerMonth }: Budget): Budget {
+  return { usdPerDay, usdPerMonth };
+}
+
+function demoPrices(spec: HostSpec, name: string): Record<string, ModelPrice> {
+  const ids = spec.grants.invoke.filter(({ model }) => model === name).flatMap(({ models }) => models);
+  return Object.fromEntries([...new Set(ids)].sort().map((id) => [id, FREE]));
+}
+
+const FREE: ModelPrice = {
+  input: 0,
+  output: 0,
+  cacheRead: 0,
+  cacheWrite: 0,
+  cacheWrite1h: 0,
+  above: null,
+  contextTokens: 1,
+};
 
 function demoUid(name: string, uid: number | null): number {
   if (uid === null) throw new Error(`models.${name}: received neither url nor uid; a provider has one of them`);

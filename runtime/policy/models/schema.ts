@@ -10,11 +10,70 @@ export const ModelId = z
   .max(128)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._:/@-]*$/, "must be a model id as the provider writes it, such as claude-sonnet-4-6");
 
+const Usd = z.number().positive().max(1_000_000);
+const PerToken = z.number().min(0).max(100_000);
+
+const Rates = {
+  input: PerToken.describe("USD per million input tokens."),
+  output: PerToken.describe("USD per million output tokens, reasoning among them."),
+  cacheRead: PerToken.describe("USD per million input tokens read from the provider's cache."),
+  cacheWrite: PerToken.describe("USD per million input tokens written to the provider's cache."),
+  cacheWrite1h: PerToken.describe("USD per million input tokens written to the provider's cache for an hour."),
+};
+
+/** What a model costs. */
+export const ModelPrice = z
+  .strictObject({
+    ...Rates,
+    above: z
+      .strictObject({ inputTokens: z.number().int().positive(), ...Rates })
+      .nullable()
+      .describe("Prices of a call with more input tokens than this; null where the price does not depend on it."),
+    contextTokens: z
+      .number()
+      .int()
+      .positive()
+      .max(100_000_000)
+      .describe(
+        "Most input tokens that the model takes: what is reserved for input whose tokens cannot be bounded by its bytes.",
+      ),
+  })
+  .describe("What a model costs.");
+export type ModelPrice = z.infer<typeof ModelPrice>;
+
+/** Caps on spending; null is no cap. */
+export const Budget = z.strictObject({
+  usdPerDay: Usd.nullable().describe("Most that may be spent in a calendar day, USD; null for no cap."),
+  usdPerMonth: Usd.nullable().describe("Most that may be spent in a calendar month, USD; null for no cap."),
+});
+export type Budget = z.infer<typeof Budget>;
+
+export const NO_BUDGET: Budget = { usdPerDay: null, usdPerMonth: null };
+
+/** True if some cap is set. */
+export function isCapped({ usdPerDay, usdPerMonth }: Budget): boolean {
+  return usdPerDay !== null || usdPerMonth !== null;
+}
+
+export const TimeZone = z
+  .string()
+  .refine(isTimeZone, "must be a time zone of the IANA database, such as Europe/Berlin or UTC")
+  .describe("Time zone, by its IANA name, in which the days and months of all budgets of the host begin.");
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: name }) !== undefined && !/^[+-]/.test(name);
+  } catch {
+    return false;
+  }
+}
+
 export const InvokeGrant = z
   .strictObject({
     agent: z.string().describe("Name of the agent that may call."),
     model: z.string().describe("Name of the model provider on this host."),
     models: z.array(ModelId).min(1).describe("Model ids the agent may ask for; any other is refused by the gateway."),
+    budget: Budget.describe("What the agent may spend with this provider."),
   })
   .describe("One agent may call some models of one provider through the gateway, with a virtual key of its own.");
 export type InvokeGrant = z.infer<typeof InvokeGrant>;
@@ -38,6 +97,7 @@ const GatewayRoute = z.strictObject({
     .nullable()
     .describe("File below $CREDENTIALS_DIRECTORY with the provider's key; null if it needs none."),
   grants: z.array(z.strictObject({ agent: z.string(), models: z.array(ModelId).min(1) })),
+  prices: z.record(ModelId, ModelPrice).describe("Prices by model id; a model without one is refused under a budget."),
 });
 
 /** The gateway's whole configuration file; nothing else configures it but `$CREDENTIALS_DIRECTORY`. */
@@ -45,6 +105,23 @@ export const GatewayConfig = z.strictObject({
   listen: z.strictObject({ host: z.literal("127.0.0.1"), port: z.number().int() }),
   keys: z.array(VirtualKey),
   routes: z.array(GatewayRoute),
+  budgets: z.strictObject({
+    timeZone: TimeZone,
+    ledger: z.string().describe("File of what was spent and promised; the gateway's alone."),
+    maxOutputTokens: z
+      .number()
+      .int()
+      .describe("Most output tokens of one call under a budget: set where the client sets none, and in place of more."),
+    caps: z.array(
+      z.strictObject({
+        scope: z
+          .string()
+          .regex(/^(host|(agent|model)\/[a-z0-9-]+|grant\/[a-z0-9-]+\/[a-z0-9-]+)$/)
+          .describe("Whose spending: `host`, `agent/<name>`, `model/<name>`, `grant/<agent>/<model>`."),
+        ...Budget.shape,
+      }),
+    ),
+  }),
   limits: z.strictObject({
     bodyBytes: z.number().int().describe("Largest request body accepted, bytes; larger is 413."),
     headerTimeoutMs: z.number().int().describe("Longest wait for the provider's response headers, ms; then 504."),
@@ -59,6 +136,9 @@ export const GATEWAY_LIMITS: GatewayConfig["limits"] = {
   headerTimeoutMs: 60_000,
   idleTimeoutMs: 60_000,
 };
+
+/** Most output tokens of one call under a budget: a call must be paid for in advance by the most it could cost. */
+export const MAX_OUTPUT_TOKENS = 16_384;
 
 export const ModelProviderSpec = z
   .strictObject({
@@ -78,6 +158,10 @@ export const ModelProviderSpec = z
       .nullable()
       .describe("Origin of the provider's API. Null for `demo`, which runs on the host."),
     apiKey: z.string().nullable().describe("Name of the secret that holds the provider's key; null for `demo`."),
+    prices: z
+      .record(ModelId, ModelPrice)
+      .describe("Prices of the granted models by id, as they were known at synth or set by the operator."),
+    budget: Budget.describe("What all agents together may spend with this provider."),
   })
   .describe("A model provider. Only the gateway holds its key and only the gateway reaches it.");
 export type ModelProviderSpec = z.infer<typeof ModelProviderSpec>;

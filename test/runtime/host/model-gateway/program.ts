@@ -5,12 +5,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildSync } from "esbuild";
 import { afterAll } from "vitest";
-import type { GatewayConfig } from "../../../../runtime/policy/models/schema.ts";
+import type { GatewayConfig, ModelPrice } from "../../../../runtime/policy/models/schema.ts";
 import { sha256 } from "../../../../runtime/spec/digest.ts";
 
 // The gateway as it runs on a host: one bundled file, a process of its own, under the Node that runs the tests.
 
 export const PROVIDER_KEY = "sk-canary-provider-0123456789abcdef";
+/** 1 nanodollar a byte of input at most, 10 a token of output. */
+export const PRICE: ModelPrice = {
+  ...{ input: 0.001, output: 0.01, cacheRead: 0.0001, cacheWrite: 0.001, cacheWrite1h: 0.002 },
+  ...{ above: null, contextTokens: 200_000 },
+};
+
 export const KEYS = { ops: "bw-canary-virtual-ops", docs: "bw-canary-virtual-docs" } as const;
 
 const folder = mkdtempSync(join(tmpdir(), "bailiwick-gateway-test-"));
@@ -41,6 +47,7 @@ export function configFor(upstream: string, change: Partial<GatewayConfig> = {})
     upstream,
     credential: provider === "demo" ? null : "provider-key",
     grants: agents.map((agent) => ({ agent, models })),
+    prices: Object.fromEntries(models.map((model) => [model, PRICE])),
   });
   return {
     listen: { host: "127.0.0.1", port: 0 },
@@ -56,6 +63,7 @@ export function configFor(upstream: string, change: Partial<GatewayConfig> = {})
       route("gemini", "google", ["gemini-3-pro"], ["ops"]),
       route("router", "openrouter", ["vendor/model-1"], ["ops"]),
     ],
+    budgets: { timeZone: "UTC", ledger: ":memory:", maxOutputTokens: 1000, caps: [] },
     limits: { bodyBytes: 256 * 1024, headerTimeoutMs: 20_000, idleTimeoutMs: 20_000 },
     ...change,
   };
