@@ -115,13 +115,14 @@ describe("500 streams at once against a cap", () => {
   it("nor over kill -9 and restart in the middle: what was promised counts as spent", async () => {
     const config = capped(1);
     const bill = greedy(slowly);
-    for (let round = 0; round < 4; round++) {
+    // 40 at once leave something of the cap for the rounds that follow; 500 in the end do not
+    for (const count of [40, 40, 500]) {
       const gateway = await startGateway(config);
       const before = bill.calls;
-      const ends = storm(gateway, 500);
-      await until(() => bill.calls > before + 5 || gateway.output().includes("budget_exceeded"), "calls under way");
+      const ends = storm(gateway, count);
+      await until(() => bill.calls > before + 5, "calls under way");
       gateway.signal("SIGKILL");
-      await ends;
+      expect((await ends).ok).toBeLessThan(count);
       expect(await gateway.exited).not.toBe(0);
     }
     expect(bill.calls).toBeGreaterThan(10);
