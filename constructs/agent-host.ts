@@ -180,7 +180,10 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   addModel(name: string, provider: ModelProvider, props: ModelProps = {}): Model {
     const path = this.#book.path(`addModel("${String(name)}")`);
     this.#free(path, "model", name, this.#models);
-    knownKeys(path, props, ["budget"]);
+    knownKeys(path, props, ["budget", "fallback"]);
+    const fallback = props.fallback?.name ?? null;
+    if (fallback !== null && this.#models.get(fallback) !== props.fallback)
+      refuse(`${path}.fallback`, fallback, "give what addModel of this host returned");
     if (!(provider instanceof ModelProvider)) refuse(path, provider, "give a ModelProvider, such as .anthropic({…})");
     const { apiKey } = provider;
     const other = secretsOf([...this.#models.values()]).find((secret) => secret.name === apiKey?.name);
@@ -191,7 +194,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     const uid = provider.kind === "demo" ? principalUid(`model/${name}`) : null;
     if (uid !== null) this.#freeUid(path, uid);
     const budget = budgetOf(`${path}.budget`, props.budget);
-    const model = new Model(this, this.#book, name, { provider, uid, budget });
+    const model = new Model(this, this.#book, name, { provider, uid, budget, fallback });
     this.#models.set(name, model);
     return model;
   }

@@ -60,7 +60,7 @@ export function assembleSpec(host: HostParts): AssembledSpec {
     },
     secrets: Object.fromEntries(secretsOf(host.models).map(({ name, source }) => [name, { source }])),
     models: Object.fromEntries(
-      host.models.map(({ name, uid, provider, budget }) => [
+      host.models.map(({ name, uid, provider, budget, fallback }) => [
         name,
         {
           provider: provider.kind,
@@ -69,6 +69,7 @@ export function assembleSpec(host: HostParts): AssembledSpec {
           uid,
           prices: grantedPrices(host.grants, name, provider),
           budget,
+          fallback,
         },
       ]),
     ),

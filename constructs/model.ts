@@ -1,7 +1,7 @@
 import { Construct } from "constructs";
-import { type Budget, InvokeGrant } from "../runtime/policy/models/schema.ts";
+import { Budget, CallLimits, InvokeGrant, NO_LIMITS } from "../runtime/policy/models/schema.ts";
 import { type Agent, granteeOf } from "./agent.ts";
-import { type BudgetProps, budgetOf } from "./budget.ts";
+import type { BudgetProps } from "./budget.ts";
 import type { GrantBook } from "./grants.ts";
 import type { ModelProvider } from "./model-provider.ts";
 import { checked, knownKeys, refuse } from "./refuse.ts";
@@ -9,6 +9,21 @@ import { checked, knownKeys, refuse } from "./refuse.ts";
 export interface InvokeProps extends BudgetProps {
   /** Model ids the agent may ask for, as the provider writes them; the gateway refuses all others. */
   readonly models: readonly string[];
+  /**
+   * Calls per minute.
+   * @default no limit
+   */
+  readonly requestsPerMinute?: number;
+  /**
+   * Tokens per minute, counted when a call has ended: those under way can pass it, a budget they cannot.
+   * @default no limit
+   */
+  readonly tokensPerMinute?: number;
+  /**
+   * Calls under way at once, streams among them.
+   * @default no limit
+   */
+  readonly concurrentCalls?: number;
 }
 
 export interface ModelProps {
@@ -17,6 +32,12 @@ export interface ModelProps {
    * @default no cap
    */
   readonly budget?: BudgetProps;
+  /**
+   * Provider of the same wire format that is asked in its place when it cannot be reached or answers 429 or 5xx, before
+   * the first byte of an answer. An agent must be granted the same models there.
+   * @default none
+   */
+  readonly fallback?: Model;
 }
 
 const Models = InvokeGrant.shape.models;
@@ -29,6 +50,8 @@ export class Model extends Construct {
   readonly uid: number | null;
   /** What all agents together may spend with it. */
   readonly budget: Budget;
+  /** Name of the provider that is asked in its place; null if none is. */
+  readonly fallback: string | null;
   readonly #book: GrantBook;
 
   /** @internal use `host.addModel` */
@@ -36,7 +59,7 @@ export class Model extends Construct {
     scope: Construct,
     book: GrantBook,
     name: string,
-    parts: { provider: ModelProvider; uid: number | null; budget: Budget },
+    parts: { provider: ModelProvider; uid: number | null; budget: Budget; fallback: string | null },
   ) {
     super(scope, `model-${name}`);
     this.#book = book;
@@ -44,6 +67,7 @@ export class Model extends Construct {
     this.provider = parts.provider;
     this.uid = parts.uid;
     this.budget = parts.budget;
+    this.fallback = parts.fallback;
   }
 
   /**
@@ -56,12 +80,25 @@ export class Model extends Construct {
   grantInvoke(agent: Agent, props: InvokeProps): this {
     const path = this.#book.path(`models.${this.name}.grantInvoke`);
     const grantee = granteeOf(this.#book, path, agent);
-    knownKeys(path, props, ["models", "usdPerDay", "usdPerMonth"]);
+    knownKeys(path, props, [
+      "models",
+      "usdPerDay",
+      "usdPerMonth",
+      "requestsPerMinute",
+      "tokensPerMinute",
+      "concurrentCalls",
+    ]);
     const models = checked(`${path}.models`, Models, props.models);
     const twice = models.find((id, i) => models.indexOf(id) !== i);
     if (twice !== undefined) refuse(`${path}.models`, twice, "it is in the list twice; remove one");
-    const { models: _, ...budget } = props;
-    this.#book.invoke({ agent: grantee.name, model: this.name, models, budget: budgetOf(path, budget) });
+    const { models: _, usdPerDay = null, usdPerMonth = null, ...limits } = props;
+    this.#book.invoke({
+      agent: grantee.name,
+      model: this.name,
+      models,
+      budget: checked(path, Budget, { usdPerDay, usdPerMonth }),
+      limits: checked(path, CallLimits, { ...NO_LIMITS, ...limits }),
+    });
     return this;
   }
 }

@@ -9,6 +9,7 @@ import { rebuild } from "./commands/rebuild.ts";
 import { releases } from "./commands/releases.ts";
 import { rollback } from "./commands/rollback.ts";
 import { secrets } from "./commands/secrets.ts";
+import { spend } from "./commands/spend.ts";
 import { ssh } from "./commands/ssh.ts";
 import { status } from "./commands/status.ts";
 import { verify } from "./commands/verify.ts";
@@ -25,6 +26,7 @@ const commands: Record<string, Command> = {
   rollback,
   rebuild,
   secrets,
+  spend,
   logs,
   ssh,
   doctor,

@@ -12,6 +12,7 @@ import {
   ReleaseList,
   SealAnswer,
   type SealRequest,
+  SpendAnswer,
   type StageRequest,
 } from "../spec/activator.ts";
 import type { Connection } from "../ssh/connection.ts";
@@ -102,6 +103,10 @@ export class Activator {
 
   ask(agent: string, message: string, timeoutSeconds: number): Promise<AskAnswer> {
     return this.#call("ask", { agent, message, timeoutSeconds }, AskAnswer);
+  }
+
+  spend(): Promise<SpendAnswer> {
+    return this.#call("spend", undefined, SpendAnswer);
   }
 
   /**

@@ -61,3 +61,6 @@ export function egressPort(uid: number): number {
 
 /** The one port on which the model gateway serves all agents. */
 export const GATEWAY_PORT = 4000;
+
+/** The port on which the model gateway tells root what it counts: metrics and spending. */
+export const GATEWAY_ADMIN_PORT = 4001;

@@ -59,10 +59,33 @@ function checkModels(spec: HostSpec, issue: Issue): void {
         ["models", name, "url"],
         demo ? "a demo provider has no url; use null" : `received null; set the provider's https:// url`,
       );
+    if (model.fallback !== null) checkFallback(spec, name, model.fallback, issue);
     if (demo !== (model.uid !== null))
       issue(
         ["models", name, "uid"],
         demo ? "a demo provider runs on the host and needs a uid" : "a remote provider has no uid; use null",
+      );
+  }
+}
+
+function checkFallback(spec: HostSpec, name: string, fallback: string, issue: Issue): void {
+  const path = ["models", name, "fallback"];
+  const [own, other] = [spec.models[name], spec.models[fallback]];
+  if (own === undefined || other === undefined || fallback === name) {
+    issue(path, `received "${fallback}"; name another model provider of this host`);
+    return;
+  }
+  const format = (kind: string) => (kind === "anthropic" || kind === "google" ? kind : "openai");
+  if (format(own.provider) !== format(other.provider))
+    issue(path, `received "${fallback}", whose wire format is another; the gateway translates none`);
+  for (const { agent, model, models } of spec.grants.invoke) {
+    if (model !== name) continue;
+    const there = spec.grants.invoke.find((grant) => grant.agent === agent && grant.model === fallback)?.models ?? [];
+    const missing = models.filter((id) => !there.includes(id));
+    if (missing.length > 0)
+      issue(
+        path,
+        `received "${fallback}", on which agent "${agent}" is not granted ${missing.join(", ")}; grant it there`,
       );
   }
 }

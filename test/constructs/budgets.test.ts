@@ -57,6 +57,29 @@ describe("budgets", () => {
     });
   });
 
+  it("limits and a fallback stand in the spec; a fallback must be of one format and granted to the same agents", () => {
+    const ops = aHost("ops");
+    const agent = ops.addAgent("a");
+    const spare = ops.addModel("spare", ModelProvider.openAiCompatible({ url: "https://llm.example.com" }));
+    const apiKey = Secret.fromEnv("KEY");
+    const main = ops.addModel("main", ModelProvider.openai({ apiKey }), { fallback: spare });
+    main.grantInvoke(agent, { models: ["gpt-5.6"], requestsPerMinute: 60, concurrentCalls: 4 });
+    expect(() => ops.toSpec()).toThrow(
+      'models.main.fallback: received "spare", on which agent "a" is not granted gpt-5.6',
+    );
+    spare.grantInvoke(agent, { models: ["gpt-5.6"] });
+    const spec = ops.toSpec();
+    expect(spec.models.main?.fallback).toBe("spare");
+    const limits = { requestsPerMinute: 60, tokensPerMinute: null, concurrentCalls: 4 };
+    expect(spec.grants.invoke[0]?.limits).toEqual(limits);
+    ops.addModel("claude", anthropic, { fallback: spare });
+    expect(() => ops.toSpec()).toThrow('models.claude.fallback: received "spare", whose wire format is another');
+    const foreign = aHost("other").addModel("spare", ModelProvider.demo());
+    expect(() => ops.addModel("x", anthropic, { fallback: foreign })).toThrow(
+      'addModel("x").fallback: received "spare"',
+    );
+  });
+
   it.each([
     [{ timeZone: "Berlin/Europe" }, 'AgentHost "ops": budget.timeZone: received "Berlin/Europe"; must be a time zone'],
     [{ timeZone: "+02:00" }, "budget.timeZone"],

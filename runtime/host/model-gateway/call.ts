@@ -2,16 +2,27 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import { ModelId, type ProviderKind } from "../../policy/models/schema.ts";
+import { attempt } from "./attempts.ts";
 import { readBody } from "./body.ts";
 import type { Policy } from "./config.ts";
 import { requestHeaders } from "./headers.ts";
 import { JsonError, type JsonFields, jsonFields, scalar } from "./json-fields.ts";
 import { presentedKey } from "./keys.ts";
 import type { Ledger } from "./ledger.ts";
+import type { Limiter } from "./limiter.ts";
 import { type CallLine, errorCode, logCall } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
 import { type Refusal, Refused, sendJson, sendRefusal, type WireFormat, wireFormat } from "./refusal.ts";
-import { type RelayEnd, relay } from "./relay.ts";
-import { endpoints, type FoundEndpoint, findEndpoint, modelList, parseTarget, type Route } from "./routes.ts";
+import type { RelayEnd } from "./relay.ts";
+import {
+  endpoints,
+  type FoundEndpoint,
+  findEndpoint,
+  type Grant,
+  modelList,
+  parseTarget,
+  type Route,
+} from "./routes.ts";
 import { admit, type Spender, settle } from "./spending.ts";
 import { UsageMeter } from "./usage-meter.ts";
 
@@ -20,6 +31,8 @@ export interface Gateway {
   policy: Policy;
   readonly log: Logger;
   readonly ledger: Ledger;
+  readonly limiter: Limiter;
+  readonly metrics: Metrics;
   /** True once calls that are still open are being cut because the gateway stops. */
   stopping: boolean;
 }
@@ -42,6 +55,7 @@ class Call {
   readonly #startedAt = performance.now();
   readonly #line: CallLine;
   #format: WireFormat = "openai";
+  #leave: (tokens: number) => void = () => {};
 
   constructor(gateway: Gateway, req: IncomingMessage, res: ServerResponse) {
     this.#gateway = gateway;
@@ -64,6 +78,8 @@ class Call {
       msToFirstByte: null,
       ms: 0,
       upstreamRequestId: null,
+      attempts: 0,
+      servedBy: null,
       inputTokens: null,
       outputTokens: null,
       usd: null,
@@ -75,13 +91,14 @@ class Call {
   async run(): Promise<void> {
     const line = this.#line;
     try {
-      const { route, models, query, ...found } = this.#authorise();
+      const { route, grant, query, ...found } = this.#authorise();
       const { endpoint } = found;
       if (endpoint.does === "models") {
-        line.bytesOut = sendJson(this.#res, 200, modelList(route, models), line.requestId);
+        line.bytesOut = sendJson(this.#res, 200, modelList(route, grant.models), line.requestId);
         line.status = 200;
       } else {
-        const asked = await this.#accepted(route, models, found);
+        this.#leave = this.#gateway.limiter.enter(this.#line.agent ?? "", route.name, grant.limits);
+        const asked = await this.#accepted(route, grant.models, found);
         if (asked !== undefined)
           await this.#invoke({ ...asked, route, endpoint }, endpoint.path.replace("{model}", asked.model) + query);
       }
@@ -94,12 +111,14 @@ class Call {
       );
     }
     if (this.#gateway.stopping && line.outcome === "client_gone") line.outcome = "shutdown";
+    this.#leave((line.inputTokens ?? 0) + (line.outputTokens ?? 0));
     line.ms = milliseconds(performance.now() - this.#startedAt);
+    this.#gateway.metrics.count(line);
     logCall(this.#gateway.log, line);
   }
 
   /** Who asks, and for what: the key first, so that nothing is told to those who have none. */
-  #authorise(): FoundEndpoint & { route: Route; models: ReadonlySet<string>; query: string } {
+  #authorise(): FoundEndpoint & { route: Route; grant: Grant; query: string } {
     const { method = "", url = "", rawHeaders } = this.#req;
     const target = parseTarget(url);
     const route = target === undefined ? undefined : this.#policy.routes.get(target.route);
@@ -122,8 +141,8 @@ class Call {
     if (target === undefined || route === undefined)
       throw new Refused(404, "not_found", "no such route; the path is /<model provider's name on this host>/v1/…");
     this.#line.route = route.name;
-    const models = route.grants.get(agent);
-    if (models === undefined)
+    const grant = route.grants.get(agent);
+    if (grant === undefined)
       throw new Refused(
         403,
         "no_grant",
@@ -135,7 +154,7 @@ class Call {
       throw new Refused(404, "not_found", `no such endpoint; there are ${known.join(", ")}`);
     }
     this.#line.endpoint = found.endpoint.path;
-    return { ...found, route, models, query: found.endpoint.does === "invoke" ? target.query : "" };
+    return { ...found, route, grant, query: found.endpoint.does === "invoke" ? target.query : "" };
   }
 
   /** The body and its model, if that is granted; undefined if the client left before it was whole. */
@@ -175,27 +194,43 @@ class Call {
   /** From here on the call may cost something: what it can cost at most is reserved, and booked whatever happens. */
   async #invoke(spender: Spender, path: string): Promise<void> {
     const { route, endpoint } = spender;
-    const headers = requestHeaders(route.provider, route.key, this.#req.headers);
-    if (headers === undefined)
-      throw new Refused(400, "malformed_request", "a request header holds more than printable ASCII; remove it");
     const { limits, budgets } = this.#policy;
     const line = this.#line;
-    const admission = admit(this.#gateway.ledger, budgets, spender);
+    const fallback = route.fallback === null ? undefined : this.#policy.routes.get(route.fallback);
+    const routes = fallback === undefined ? [route] : [route, fallback];
+    const headers = new Map<Route, string[]>();
+    for (const one of routes) {
+      const passed = requestHeaders(one.provider, one.key, this.#req.headers);
+      if (passed === undefined)
+        throw new Refused(400, "malformed_request", "a request header holds more than printable ASCII; remove it");
+      headers.set(one, passed);
+    }
+    const admission = admit(this.#gateway.ledger, budgets, spender, routes);
     line.changed = admission.changed;
     let meter: UsageMeter | null = null;
-    const end = await relay(
-      {
-        ...{ upstream: route.upstream, path, headers, body: admission.body, key: route.key, limits },
+    const { end, servedBy, attempts } = await attempt(
+      routes,
+      (one) => ({
+        ...{
+          upstream: one.upstream,
+          path,
+          headers: headers.get(one) ?? [],
+          body: admission.body,
+          key: one.key,
+          limits,
+        },
         requestId: line.requestId,
         meter: (stream) => {
-          if (endpoint.usage !== null) meter = new UsageMeter(route.provider, endpoint.usage, stream);
+          if (endpoint.usage !== null) meter = new UsageMeter(one.provider, endpoint.usage, stream);
           return meter;
         },
-      },
+      }),
       this.#res,
     );
+    line.attempts = attempts;
+    line.servedBy = attempts === 0 ? null : servedBy.name;
     try {
-      settle(this.#gateway.ledger, spender, admission, meter, end, line);
+      settle(this.#gateway.ledger, spender, admission, servedBy, meter, end, line);
     } catch (error) {
       // it is booked in memory; the next reservation fails if the disk still does
       line.error = errorCode(error);

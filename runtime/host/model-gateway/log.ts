@@ -42,6 +42,10 @@ export interface CallLine {
   /** From the request's headers to the end, ms. */
   ms: number;
   upstreamRequestId: string | null;
+  /** Requests sent or tried to send; 0 if none was. */
+  attempts: number;
+  /** The provider asked last; another than `route` if that one failed. Null if none was asked. */
+  servedBy: string | null;
   /** As the provider counted them, cached ones among the input; null if it did not say. */
   inputTokens: number | null;
   outputTokens: number | null;

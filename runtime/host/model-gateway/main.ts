@@ -1,8 +1,12 @@
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { adminServer } from "./admin.ts";
 import type { Gateway } from "./call.ts";
 import { ConfigError, loadPolicy, type Policy } from "./config.ts";
 import { Ledger } from "./ledger.ts";
+import { Limiter } from "./limiter.ts";
 import { errorCode, openLog } from "./log.ts";
+import { Metrics } from "./metrics.ts";
 import { gatewayServer } from "./server.ts";
 
 // The model gateway: agents come with a virtual key and ask in their provider's own format; it decides by the grants,
@@ -29,8 +33,9 @@ function initialPolicy(file: string | undefined): Policy {
 function reloadedPolicy(gateway: Gateway, file: string): Policy {
   try {
     const policy = loadPolicy(file, process.env.CREDENTIALS_DIRECTORY);
-    if (policy.listen.port !== gateway.policy.listen.port)
-      throw new ConfigError(`${file}: listen.port changed; restart the gateway for that`);
+    for (const name of ["port", "adminPort"] as const)
+      if (policy.listen[name] !== gateway.policy.listen[name])
+        throw new ConfigError(`${file}: listen.${name} changed; restart the gateway for that`);
     if (policy.budgets.ledger !== gateway.policy.budgets.ledger)
       throw new ConfigError(`${file}: budgets.ledger changed; restart the gateway for that`);
     gateway.ledger.configure(policy.budgets);
@@ -71,23 +76,32 @@ function summary(policy: Policy) {
   };
 }
 
+function listen(server: Server, host: string, port: number, then: (port: number) => void): void {
+  server.on("error", (error: NodeJS.ErrnoException) => {
+    process.stderr.write(`model-gateway: cannot listen on ${host}:${port} (${error.code}); is another running?\n`);
+    process.exit(1);
+  });
+  server.listen(port, host, () => then((server.address() as AddressInfo).port));
+}
+
 function main(file: string | undefined): void {
   const policy = initialPolicy(file);
   const log = openLog();
   const ledger = openLedger(policy);
-  const gateway: Gateway = { policy, log, ledger, stopping: false };
+  const gateway: Gateway = {
+    ...{ policy, log, ledger, stopping: false },
+    limiter: new Limiter(),
+    metrics: new Metrics(),
+  };
   setInterval(() => flush(gateway), FLUSH_MS).unref();
   const server = gatewayServer(gateway);
-  server.http.on("error", (error: NodeJS.ErrnoException) => {
-    process.stderr.write(
-      `model-gateway: cannot listen on ${policy.listen.host}:${policy.listen.port} (${error.code}); is another running?\n`,
-    );
-    process.exit(1);
-  });
-  server.http.listen(policy.listen.port, policy.listen.host, () => {
-    const { port } = server.http.address() as AddressInfo;
-    log.info({ port, node: process.version, ...summary(policy) }, "started");
-  });
+  const admin = adminServer(gateway);
+  const { host, port, adminPort } = policy.listen;
+  listen(admin, host, adminPort, (adminPort) =>
+    listen(server.http, host, port, (port) =>
+      log.info({ port, adminPort, node: process.version, ...summary(policy) }, "started"),
+    ),
+  );
 
   process.on("SIGHUP", () => {
     gateway.policy = reloadedPolicy(gateway, file ?? "");

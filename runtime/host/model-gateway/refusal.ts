@@ -14,6 +14,7 @@ export type RefusalCode =
   | "budget_exceeded"
   | "ledger_unavailable"
   | "rate_limited"
+  | "upstream_down"
   | "not_found"
   | "body_too_large"
   | "unsupported_media_type"
@@ -117,7 +118,7 @@ export function sendRefusal(res: ServerResponse, format: WireFormat, refusal: Re
       ? {}
       : {
           "retry-after": String(secondsUntil(refusal.retryAt)),
-          "x-should-retry": String(refusal.code === "rate_limited"),
+          "x-should-retry": String(refusal.code !== "budget_exceeded"),
         };
   return sendJson(res, refusal.status, refusalBody(format, refusal, requestId), requestId, retry);
 }

@@ -20,6 +20,8 @@ export interface RelayRequest {
   readonly limits: GatewayConfig["limits"];
   /** Set as `x-bailiwick-request-id` of the response. */
   readonly requestId: string;
+  /** Whether an answer of this status is not to be passed on, since another provider will be asked. */
+  readonly declines: (status: number) => boolean;
   /** Told of the answer's bytes once it is known that the provider accepted the call; `stream` if they are events. */
   readonly meter: (stream: boolean) => UsageMeter | null;
 }
@@ -30,6 +32,10 @@ export interface RelayEnd {
   readonly refusal?: Refusal;
   /** Whether the provider may have received the request. */
   readonly sent: boolean;
+  /** The status the provider answered with, passed on or not; null if it did not. */
+  readonly answered: number | null;
+  /** Whether that status was declined. */
+  readonly declined: boolean;
   readonly status: number | null;
   readonly stream: boolean;
   readonly bytesOut: number;
@@ -58,6 +64,7 @@ class Relay implements Dispatcher.DispatchHandler {
   #clock: NodeJS.Timeout | undefined;
   #meter: UsageMeter | null = null;
   #status: number | null = null;
+  #answered: number | null = null;
   #stream = false;
   #bytesOut = 0;
   #firstByteAt: number | null = null;
@@ -99,6 +106,13 @@ class Relay implements Dispatcher.DispatchHandler {
         message: `the provider answered ${status}, a redirect, which is never followed; set the provider's final url`,
       });
       controller.abort(new Error("a redirect"));
+      return;
+    }
+    this.#answered = status;
+    if (this.#request.declines(status)) {
+      const message = `the provider answered ${status}; try again`;
+      this.#refuse({ status: 502, code: "upstream_unreachable", message });
+      controller.abort(new Error("another provider is asked"));
       return;
     }
     clearTimeout(this.#clock);
@@ -206,6 +220,8 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#resolve({
       ...end,
       sent: this.#controller !== undefined,
+      answered: this.#answered,
+      declined: this.#answered !== null && this.#request.declines(this.#answered),
       status: this.#status,
       stream: this.#stream,
       bytesOut: this.#bytesOut,

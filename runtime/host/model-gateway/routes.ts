@@ -1,8 +1,14 @@
 import type { z } from "zod";
-import type { ModelId, ModelPrice, ProviderKind } from "../../policy/models/schema.ts";
+import type { CallLimits, ModelId, ModelPrice, ProviderKind } from "../../policy/models/schema.ts";
 import type { Upstream } from "./upstream.ts";
 
 type Model = z.infer<typeof ModelId>;
+
+/** What an agent may ask of a provider. */
+export interface Grant {
+  readonly models: ReadonlySet<Model>;
+  readonly limits: CallLimits;
+}
 
 /** One provider as the agents see it: `/<name>/v1/…`. */
 export interface Route {
@@ -12,7 +18,9 @@ export interface Route {
   /** The provider's own key; null if it needs none. */
   readonly key: string | null;
   /** Agent to the models it may ask for. An agent that is not here may not call at all. */
-  readonly grants: ReadonlyMap<string, ReadonlySet<Model>>;
+  readonly grants: ReadonlyMap<string, Grant>;
+  /** The route of the same wire format that is asked when this one cannot be; null if none is. */
+  readonly fallback: string | null;
   /** By model id. */
   readonly prices: ReadonlyMap<string, ModelPrice>;
 }

@@ -1,4 +1,4 @@
-import type { GatewayConfig, ModelPrice } from "../../policy/models/schema.ts";
+import type { GatewayConfig } from "../../policy/models/schema.ts";
 import type { JsonFields } from "./json-fields.ts";
 import type { Ledger, OverBudget, Reservation } from "./ledger.ts";
 import type { CallLine } from "./log.ts";
@@ -23,35 +23,40 @@ export interface Spender {
 export interface Admission {
   readonly body: Buffer;
   readonly reservation: Reservation | null;
-  readonly price: ModelPrice | null;
   readonly changed: readonly string[];
 }
 
 /**
- * Admits a call if the most it could cost is left under every cap that holds for it, and reserves that. Where no cap
+ * Admits a call if the most it could cost, at whichever of the routes answers it, is left under every cap that holds for it, and reserves that. Where no cap
  * holds, and for what is free, the body stays as it is.
  * @throws Refused
  */
-export function admit(ledger: Ledger, budgets: GatewayConfig["budgets"], spender: Spender): Admission {
+export function admit(
+  ledger: Ledger,
+  budgets: GatewayConfig["budgets"],
+  spender: Spender,
+  routes: readonly Route[],
+): Admission {
   const { agent, route, endpoint, model, body, fields } = spender;
-  const price = route.prices.get(model) ?? null;
-  const free = { body, reservation: null, price, changed: [] };
-  if (endpoint.usage === null || !ledger.isCapped(agent, route.name)) return free;
-  if (price === null)
+  const { usage } = endpoint;
+  if (usage === null || !ledger.isCapped(agent, route.name)) return { body, reservation: null, changed: [] };
+  const prices = routes.flatMap(({ prices }) => prices.get(model) ?? []);
+  if (prices.length < routes.length)
     throw new Refused(
       403,
       "unpriceable",
       `the price of "${model}" is not known, and agent "${agent}" has a budget; set prices of the provider and push`,
     );
-  let bound: Quote;
+  let bounds: Quote[];
   try {
-    bound = quote(route.provider, endpoint.usage, price, body, fields, budgets.maxOutputTokens);
+    bounds = prices.map((price) => quote(route.provider, usage, price, body, fields, budgets.maxOutputTokens));
   } catch (error) {
     if (!(error instanceof Unpriceable)) throw error;
     throw new Refused(400, "unpriceable", `${error.message}; under a budget leave it out`);
   }
-  const reservation = reserve(ledger, agent, route.name, bound.amount);
-  return { body: bound.body, reservation, price, changed: bound.changed };
+  const amount = Math.max(...bounds.map((bound) => bound.amount));
+  const reservation = reserve(ledger, agent, route.name, amount);
+  return { body: bounds[0]?.body ?? body, reservation, changed: bounds[0]?.changed ?? [] };
 }
 
 function reserve(ledger: Ledger, agent: string, route: string, amount: number): Reservation {
@@ -78,12 +83,14 @@ function reserve(ledger: Ledger, agent: string, route: string, amount: number): 
 export function settle(
   ledger: Ledger,
   spender: Pick<Spender, "agent" | "route" | "model">,
-  { reservation, price }: Admission,
+  { reservation }: Admission,
+  servedBy: Route,
   meter: UsageMeter | null,
-  end: Pick<RelayEnd, "outcome" | "status" | "sent">,
+  end: Pick<RelayEnd, "outcome" | "answered" | "sent">,
   line: CallLine,
 ): void {
-  const unused = !end.sent || (end.status !== null && end.status >= 300);
+  const unused = !end.sent || (end.answered !== null && end.answered >= 300);
+  const price = servedBy.prices.get(spender.model) ?? null;
   const used = unused || meter === null ? null : meter.read(end.outcome === "ok");
   const told = used === null ? null : (used.charged ?? (price === null ? null : cost(price, used.tokens)));
   const amount = unused ? 0 : (told ?? reservation?.amount ?? 0);

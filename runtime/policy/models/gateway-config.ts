@@ -1,5 +1,5 @@
 import type { HostSpec } from "../../spec/host-spec.ts";
-import { GATEWAY_PORT, principalPort } from "../../spec/names.ts";
+import { GATEWAY_ADMIN_PORT, GATEWAY_PORT, principalPort } from "../../spec/names.ts";
 import { byName } from "../egress/principals.ts";
 import { secretCredential } from "../secrets/credentials.ts";
 import { providerUrl } from "./provider-url.ts";
@@ -17,9 +17,10 @@ import {
  * @param keyHashes hex sha256 of an agent's virtual key, and while it is rotated of the one before too
  */
 export function gatewayConfig(spec: HostSpec, keyHashes: (agent: string) => string[]): GatewayConfig {
+  const granted = new Set(spec.grants.invoke.map(({ model }) => model));
   const callers = [...new Set(spec.grants.invoke.map(({ agent }) => agent))].sort();
   return {
-    listen: { host: "127.0.0.1", port: GATEWAY_PORT },
+    listen: { host: "127.0.0.1", port: GATEWAY_PORT, adminPort: GATEWAY_ADMIN_PORT },
     keys: callers.map((agent) => ({ agent, sha256: keyHashes(agent) })),
     routes: Object.entries(spec.models)
       .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -30,8 +31,9 @@ export function gatewayConfig(spec: HostSpec, keyHashes: (agent: string) => stri
         credential: model.apiKey === null ? null : secretCredential(model.apiKey),
         grants: spec.grants.invoke
           .filter((grant) => grant.model === name)
-          .map(({ agent, models }) => ({ agent, models: [...models].sort() }))
+          .map(({ agent, models, limits }) => ({ agent, models: [...models].sort(), limits }))
           .sort((a, b) => (a.agent < b.agent ? -1 : 1)),
+        fallback: granted.has(model.fallback ?? "") ? model.fallback : null,
         prices: model.provider === "demo" ? demoPrices(spec, name) : model.prices,
       }))
       .filter(({ grants }) => grants.length > 0),

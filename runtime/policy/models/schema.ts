@@ -55,6 +55,34 @@ export function isCapped({ usdPerDay, usdPerMonth }: Budget): boolean {
   return usdPerDay !== null || usdPerMonth !== null;
 }
 
+/** How much an agent may ask of a provider; null is no limit. */
+export const CallLimits = z.strictObject({
+  requestsPerMinute: z
+    .number()
+    .int()
+    .positive()
+    .max(100_000)
+    .nullable()
+    .describe("Most calls per minute, that many at once too; null for no limit."),
+  tokensPerMinute: z
+    .number()
+    .int()
+    .positive()
+    .max(1_000_000_000)
+    .nullable()
+    .describe("Most tokens per minute, counted when a call has ended; null for no limit."),
+  concurrentCalls: z
+    .number()
+    .int()
+    .positive()
+    .max(1000)
+    .nullable()
+    .describe("Most calls under way at once, streams among them; null for no limit."),
+});
+export type CallLimits = z.infer<typeof CallLimits>;
+
+export const NO_LIMITS: CallLimits = { requestsPerMinute: null, tokensPerMinute: null, concurrentCalls: null };
+
 export const TimeZone = z
   .string()
   .refine(isTimeZone, "must be a time zone of the IANA database, such as Europe/Berlin or UTC")
@@ -74,6 +102,7 @@ export const InvokeGrant = z
     model: z.string().describe("Name of the model provider on this host."),
     models: z.array(ModelId).min(1).describe("Model ids the agent may ask for; any other is refused by the gateway."),
     budget: Budget.describe("What the agent may spend with this provider."),
+    limits: CallLimits.describe("How much the agent may ask of this provider."),
   })
   .describe("One agent may call some models of one provider through the gateway, with a virtual key of its own.");
 export type InvokeGrant = z.infer<typeof InvokeGrant>;
@@ -96,13 +125,21 @@ const GatewayRoute = z.strictObject({
     .string()
     .nullable()
     .describe("File below $CREDENTIALS_DIRECTORY with the provider's key; null if it needs none."),
-  grants: z.array(z.strictObject({ agent: z.string(), models: z.array(ModelId).min(1) })),
+  grants: z.array(z.strictObject({ agent: z.string(), models: z.array(ModelId).min(1), limits: CallLimits })),
+  fallback: z
+    .string()
+    .nullable()
+    .describe("Route of the same wire format that is asked when this one fails before its first byte; null for none."),
   prices: z.record(ModelId, ModelPrice).describe("Prices by model id; a model without one is refused under a budget."),
 });
 
 /** The gateway's whole configuration file; nothing else configures it but `$CREDENTIALS_DIRECTORY`. */
 export const GatewayConfig = z.strictObject({
-  listen: z.strictObject({ host: z.literal("127.0.0.1"), port: z.number().int() }),
+  listen: z.strictObject({
+    host: z.literal("127.0.0.1"),
+    port: z.number().int(),
+    adminPort: z.number().int().describe("Port of metrics and spending, to read alone; root's by the firewall."),
+  }),
   keys: z.array(VirtualKey),
   routes: z.array(GatewayRoute),
   budgets: z.strictObject({
@@ -162,6 +199,12 @@ export const ModelProviderSpec = z
       .record(ModelId, ModelPrice)
       .describe("Prices of the granted models by id, as they were known at synth or set by the operator."),
     budget: Budget.describe("What all agents together may spend with this provider."),
+    fallback: z
+      .string()
+      .nullable()
+      .describe(
+        "Name of the provider of the same wire format that is asked when this one cannot be reached or answers 429 or 5xx; null for none. Its agents must be granted the same models there.",
+      ),
   })
   .describe("A model provider. Only the gateway holds its key and only the gateway reaches it.");
 export type ModelProviderSpec = z.infer<typeof ModelProviderSpec>;

@@ -2,7 +2,7 @@ import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import type { Principal } from "../../policy/egress/principals.ts";
 import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
-import { PRINCIPAL_UIDS } from "../../spec/names.ts";
+import { GATEWAY_ADMIN_PORT, PRINCIPAL_UIDS } from "../../spec/names.ts";
 import { configFolder, RESOLV_CONF } from "./configs.ts";
 import { agentHome } from "./openclaw-config.ts";
 import { type Provided, runtimeComponent } from "./requirements.ts";
@@ -23,7 +23,7 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
     hosts: `${CURRENT}/${configFolder(principal)}/hosts`,
     resolvConf: `${CURRENT}/${RESOLV_CONF}`,
     config: `${CURRENT}/${configFolder(principal)}`,
-    bind: principal.port === null ? [] : [String(principal.port)],
+    bind: boundPorts(principal),
     loopbackOnly: principal.names.length === 0,
   };
   if (principal.kind === "agent") return agentSandbox(spec, principal, provided, common);
@@ -31,6 +31,11 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
   // all that any principal could be given, so that a new grant changes its configuration alone
   const bind = [`${PRINCIPAL_UIDS.first}-${PRINCIPAL_UIDS.last}`];
   return render(egressTemplate, { ...common, bind, loopbackOnly: false }, partials);
+}
+
+function boundPorts({ kind, port }: Principal): string[] {
+  if (port === null) return [];
+  return kind === "gateway" ? [String(port), String(GATEWAY_ADMIN_PORT)] : [String(port)];
 }
 
 function agentSandbox(spec: HostSpec, { name }: Principal, provided: Provided, common: object): string {

@@ -33,6 +33,7 @@ describe("the log", () => {
         "router (openrouter)",
       ],
       agents: 2,
+      adminPort: gateway.adminPort,
       msg: "started",
     });
   });
@@ -59,6 +60,8 @@ describe("the log", () => {
       msToFirstByte: expect.any(Number),
       ms: expect.any(Number),
       upstreamRequestId: "req_up_1",
+      attempts: 1,
+      servedBy: "gpt",
       keyId: sha256(KEYS.ops).slice(0, 8),
       inputTokens: 9,
       outputTokens: 2,

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildSync } from "esbuild";
 import { afterAll } from "vitest";
-import type { GatewayConfig, ModelPrice } from "../../../../runtime/policy/models/schema.ts";
+import { type GatewayConfig, type ModelPrice, NO_LIMITS } from "../../../../runtime/policy/models/schema.ts";
 import { sha256 } from "../../../../runtime/spec/digest.ts";
 
 // The gateway as it runs on a host: one bundled file, a process of its own, under the Node that runs the tests.
@@ -46,11 +46,12 @@ export function configFor(upstream: string, change: Partial<GatewayConfig> = {})
     provider,
     upstream,
     credential: provider === "demo" ? null : "provider-key",
-    grants: agents.map((agent) => ({ agent, models })),
+    grants: agents.map((agent) => ({ agent, models, limits: NO_LIMITS })),
+    fallback: null,
     prices: Object.fromEntries(models.map((model) => [model, PRICE])),
   });
   return {
-    listen: { host: "127.0.0.1", port: 0 },
+    listen: { host: "127.0.0.1", port: 0, adminPort: 0 },
     keys: [
       { agent: "ops", sha256: [sha256(KEYS.ops)] },
       { agent: "docs", sha256: [sha256(KEYS.docs), sha256("bw-second-key-docs")] },
@@ -71,6 +72,7 @@ export function configFor(upstream: string, change: Partial<GatewayConfig> = {})
 
 export interface RunningGateway {
   readonly port: number;
+  readonly adminPort: number;
   readonly pid: number;
   /** Everything on stdout and stderr so far. */
   output(): string;
@@ -133,6 +135,7 @@ export async function startGateway(config: unknown, options: StartOptions = {}):
   if (line === undefined) throw new Error(`the gateway did not start: ${output()}`);
   return {
     port: Number(line.port),
+    adminPort: Number(line.adminPort),
     pid: child.pid ?? 0,
     output,
     lines,

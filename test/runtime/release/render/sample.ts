@@ -1,4 +1,4 @@
-import { NO_BUDGET } from "../../../../runtime/policy/models/schema.ts";
+import { NO_BUDGET, NO_LIMITS } from "../../../../runtime/policy/models/schema.ts";
 import type { ReleaseInput } from "../../../../runtime/release/render/input.ts";
 import { requiredComponents, requiredCredentials } from "../../../../runtime/release/render/requirements.ts";
 import { sha256 } from "../../../../runtime/spec/digest.ts";
@@ -32,6 +32,7 @@ export function sampleSpec(change: (spec: HostSpec) => void = () => {}): HostSpe
         uid: null,
         prices: {},
         budget: NO_BUDGET,
+        fallback: null,
       },
       demo: {
         provider: "demo",
@@ -40,6 +41,7 @@ export function sampleSpec(change: (spec: HostSpec) => void = () => {}): HostSpe
         uid: principalUid("model/demo"),
         prices: {},
         budget: NO_BUDGET,
+        fallback: null,
       },
       idle: {
         provider: "openai",
@@ -48,6 +50,7 @@ export function sampleSpec(change: (spec: HostSpec) => void = () => {}): HostSpe
         uid: null,
         prices: {},
         budget: NO_BUDGET,
+        fallback: null,
       },
     },
     agents: {
@@ -72,9 +75,15 @@ export function sampleSpec(change: (spec: HostSpec) => void = () => {}): HostSpe
     workspaces: { repo: {}, docs: {} },
     grants: {
       invoke: [
-        { agent: "ops", model: "claude", models: ["claude-sonnet-4-6", "claude-haiku-4-5"], budget: NO_BUDGET },
-        { agent: "ops", model: "demo", models: ["demo-1"], budget: NO_BUDGET },
-        { agent: "web-hook", model: "demo", models: ["demo-1"], budget: NO_BUDGET },
+        {
+          agent: "ops",
+          model: "claude",
+          models: ["claude-sonnet-4-6", "claude-haiku-4-5"],
+          budget: NO_BUDGET,
+          limits: NO_LIMITS,
+        },
+        { agent: "ops", model: "demo", models: ["demo-1"], budget: NO_BUDGET, limits: NO_LIMITS },
+        { agent: "web-hook", model: "demo", models: ["demo-1"], budget: NO_BUDGET, limits: NO_LIMITS },
       ],
       mount: [
         { agent: "ops", workspace: "repo", mode: "rw" },
