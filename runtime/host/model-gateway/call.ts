@@ -124,6 +124,9 @@ class Call {
     const route = target === undefined ? undefined : this.#policy.routes.get(target.route);
     if (route !== undefined) this.#format = wireFormat(route.provider);
 
+    if (!isPlain(this.#req))
+      throw new Refused(400, "malformed_request", "the request is not HTTP/1.1, or names more than one host");
+
     const key = presentedKey(rawHeaders);
     const holder = key === undefined ? undefined : this.#policy.keys.holder(key);
     if (holder === undefined)
@@ -294,6 +297,12 @@ function requestedModel(body: Buffer, fields: JsonFields): string {
   const model = scalar(body, fields, "model");
   if (typeof model === "string") return model;
   throw new Refused(400, "malformed_request", 'the body has no string "model"; name the model');
+}
+
+/** What Node's parser lets through and another reader could take otherwise: a version it does not speak, a second host. */
+function isPlain({ httpVersion, rawHeaders }: IncomingMessage): boolean {
+  const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === "host");
+  return (httpVersion === "1.1" || httpVersion === "1.0") && hosts.length <= 1;
 }
 
 function milliseconds(value: number): number {
