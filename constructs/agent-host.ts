@@ -1,6 +1,7 @@
 import { App, Fn, Lazy, Op, TerraformLocal, TerraformStack } from "cdktf";
 import { Construct } from "constructs";
 import { z } from "zod";
+import { TimeZone } from "../runtime/policy/models/schema.ts";
 import { canonicalJson, digestOf } from "../runtime/spec/digest.ts";
 import { type HostSpec, parseHostSpec, SpecError } from "../runtime/spec/host-spec.ts";
 import { Name, PRINCIPAL_UIDS, principalUid } from "../runtime/spec/names.ts";
@@ -8,13 +9,14 @@ import { Access } from "./access.ts";
 import { Agent } from "./agent.ts";
 import { type AssembledSpec, assembleSpec, secretsOf } from "./assemble-spec.ts";
 import { Bootstrap } from "./bootstrap.ts";
+import { type BudgetProps, budgetOf } from "./budget.ts";
 import { terraformLiteral } from "./command-line.ts";
 import { componentsDigest } from "./component-inputs.ts";
 import { GrantBook } from "./grants.ts";
 import type { Machine, MachineReview } from "./machines/machine.ts";
 import { McpPackage } from "./mcp-package.ts";
 import { McpServer } from "./mcp-server.ts";
-import { Model } from "./model.ts";
+import { Model, type ModelProps } from "./model.ts";
 import { ModelProvider } from "./model-provider.ts";
 import { checked, knownKeys, Refusal, refuse } from "./refuse.ts";
 import { addRelease } from "./release.ts";
@@ -63,6 +65,15 @@ export interface AgentHostProps<M extends Machine> {
    * @default 3
    */
   readonly keepReleases?: number;
+  /** What the whole host may spend on models, and where its budgets' days begin. */
+  readonly budget?: BudgetProps & {
+    /**
+     * IANA name of the time zone in which the days and months of all budgets of the host begin. Changing it begins new
+     * days, and so new budgets.
+     * @default "UTC"
+     */
+    readonly timeZone?: string;
+  };
 }
 
 export interface AgentProps {
@@ -77,6 +88,11 @@ export interface AgentProps {
    * @default hashed from the name
    */
   readonly uid?: number;
+  /**
+   * What the agent may spend with all providers together.
+   * @default no cap
+   */
+  readonly budget?: BudgetProps;
 }
 
 const OS = "debian-13";
@@ -103,6 +119,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   readonly #mcpServers = new Map<string, McpServer>();
   readonly #timeouts: HostSpec["timeouts"];
   readonly #keepReleases: number;
+  readonly #budget: HostSpec["budget"];
   readonly #baseline: string;
   readonly #sshFrom: readonly string[] | undefined;
 
@@ -113,7 +130,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   constructor(scope: Construct, id: string, props: AgentHostProps<M>) {
     super(scope, id);
     const path = `AgentHost "${id}"`;
-    knownKeys(path, props, ["machine", "access", "name", "timeouts", "keepReleases"]);
+    knownKeys(path, props, ["machine", "access", "name", "timeouts", "keepReleases", "budget"]);
     this.name = checked(`${path}: name`, Name, props.name ?? id);
     if (!(props.access instanceof Access))
       refuse(`${path}: access`, props.access, "give Access.ssh(…), Access.operator() or Access.fromEnv(…)");
@@ -122,6 +139,11 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     this.#timeouts = timeouts(path, props.timeouts);
     const Keep = z.number().int().min(1).max(50);
     this.#keepReleases = checked(`${path}: keepReleases`, Keep, props.keepReleases ?? 3);
+    const { timeZone = "UTC", ...budget } = props.budget ?? {};
+    this.#budget = {
+      timeZone: checked(`${path}: budget.timeZone`, TimeZone, timeZone),
+      ...budgetOf(`${path}: budget`, budget),
+    };
     this.#book = new GrantBook(this.name);
     this.#claimName(path);
     claimMachine(path, this);
@@ -160,17 +182,22 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
    * A model provider, reached through the host's gateway alone, which alone holds its key. No agent may call it before
    * `grantInvoke`.
    * @param name 1 to 20 of a-z, 0-9 and single hyphens; agents see the provider under it
-   * @throws Refusal for a bad or taken name, or two secrets of one name
+   * @throws Refusal for a bad or taken name, or two secrets of one name, an unknown key, or an amount that is none
    */
-  addModel(name: string, provider: ModelProvider): Model {
+  addModel(name: string, provider: ModelProvider, props: ModelProps = {}): Model {
     const path = this.#book.path(`addModel("${String(name)}")`);
     this.#free(path, "model", name, this.#models);
+    knownKeys(path, props, ["budget", "fallback"]);
+    const fallback = props.fallback?.name ?? null;
+    if (fallback !== null && this.#models.get(fallback) !== props.fallback)
+      refuse(`${path}.fallback`, fallback, "give what addModel of this host returned");
     if (!(provider instanceof ModelProvider)) refuse(path, provider, "give a ModelProvider, such as .anthropic({…})");
     const { apiKey } = provider;
     if (apiKey !== null) this.#oneSource(path, apiKey);
     const uid = provider.kind === "demo" ? principalUid(`model/${name}`) : null;
     if (uid !== null) this.#freeUid(path, uid);
-    const model = new Model(this, this.#book, name, provider, uid);
+    const budget = budgetOf(`${path}.budget`, props.budget);
+    const model = new Model(this, this.#book, name, { provider, uid, budget, fallback });
     this.#models.set(name, model);
     return model;
   }
@@ -183,13 +210,13 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   addAgent(name: string, props: AgentProps = {}): Agent {
     const path = this.#book.path(`addAgent("${String(name)}")`);
     this.#free(path, "agent", name, this.#agents);
-    knownKeys(path, props, ["runtime", "uid"]);
+    knownKeys(path, props, ["runtime", "uid", "budget"]);
     const runtime = props.runtime ?? Runtime.openClaw();
     if (!(runtime instanceof Runtime))
       refuse(`${path}.runtime`, runtime, "give Runtime.openClaw() or Runtime.command({…})");
     const uid = props.uid === undefined ? principalUid(`agent/${name}`) : checked(`${path}.uid`, Uid, props.uid);
     this.#freeUid(`${path}.uid`, uid);
-    const agent = new Agent(this, this.#book, name, uid, runtime);
+    const agent = new Agent(this, this.#book, name, { uid, runtime, budget: budgetOf(`${path}.budget`, props.budget) });
     this.#agents.set(name, agent);
     return agent;
   }
@@ -254,6 +281,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       sshFrom: this.#sshFrom,
       timeouts: this.#timeouts,
       keepReleases: this.#keepReleases,
+      budget: this.#budget,
       models: [...this.#models.values()],
       agents: [...this.#agents.values()],
       workspaces: [...this.#workspaces.values()],

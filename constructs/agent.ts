@@ -1,6 +1,7 @@
 import { Construct } from "constructs";
 import { z } from "zod";
 import { DnsName, GrantableAddress } from "../runtime/policy/egress/schema.ts";
+import type { Budget } from "../runtime/policy/models/schema.ts";
 import type { GrantBook } from "./grants.ts";
 import { checked, knownKeys, Refusal, refuse } from "./refuse.ts";
 import type { Runtime } from "./runtime.ts";
@@ -21,16 +22,24 @@ export class Agent extends Construct {
   /** Unix uid on its host. */
   readonly uid: number;
   readonly runtime: Runtime;
+  /** What it may spend with all providers together. */
+  readonly budget: Budget;
   /** @internal */
   readonly book: GrantBook;
 
   /** @internal use `host.addAgent` */
-  constructor(scope: Construct, book: GrantBook, name: string, uid: number, runtime: Runtime) {
+  constructor(
+    scope: Construct,
+    book: GrantBook,
+    name: string,
+    parts: { uid: number; runtime: Runtime; budget: Budget },
+  ) {
     super(scope, `agent-${name}`);
     this.book = book;
     this.name = name;
-    this.uid = uid;
-    this.runtime = runtime;
+    this.uid = parts.uid;
+    this.runtime = parts.runtime;
+    this.budget = parts.budget;
   }
 
   /**

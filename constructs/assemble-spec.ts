@@ -1,4 +1,5 @@
 import { Token } from "cdktf";
+import type { ModelPrice } from "../runtime/policy/models/schema.ts";
 import type { Binding } from "../runtime/spec/binding.ts";
 import type { HostSpec } from "../runtime/spec/host-spec.ts";
 import type { Access } from "./access.ts";
@@ -7,6 +8,8 @@ import type { GrantBook } from "./grants.ts";
 import type { Machine } from "./machines/machine.ts";
 import type { McpServer } from "./mcp-server.ts";
 import type { Model } from "./model.ts";
+import type { ModelProvider } from "./model-provider.ts";
+import { listPrice } from "./prices.ts";
 import type { Secret } from "./secret.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -20,6 +23,7 @@ export interface HostParts {
   readonly sshFrom: readonly string[] | undefined;
   readonly timeouts: HostSpec["timeouts"];
   readonly keepReleases: number;
+  readonly budget: HostSpec["budget"];
   readonly models: readonly Model[];
   readonly agents: readonly Agent[];
   readonly workspaces: readonly Workspace[];
@@ -61,19 +65,41 @@ export function assembleSpec(host: HostParts): AssembledSpec {
     },
     secrets: Object.fromEntries(secretsOf(host.models, host.mcpServers).map(({ name, source }) => [name, { source }])),
     models: Object.fromEntries(
-      host.models.map(({ name, uid, provider }) => [
+      host.models.map(({ name, uid, provider, budget, fallback }) => [
         name,
-        { provider: provider.kind, url: urlOf(name, provider.url), apiKey: provider.apiKey?.name ?? null, uid },
+        {
+          provider: provider.kind,
+          url: urlOf(name, provider.url),
+          apiKey: provider.apiKey?.name ?? null,
+          uid,
+          prices: grantedPrices(host.grants, name, provider),
+          budget,
+          fallback,
+        },
       ]),
     ),
-    agents: Object.fromEntries(host.agents.map(({ name, uid, runtime }) => [name, { uid, runtime: runtime.spec }])),
+    agents: Object.fromEntries(
+      host.agents.map(({ name, uid, runtime, budget }) => [name, { uid, runtime: runtime.spec, budget }]),
+    ),
     workspaces: Object.fromEntries(host.workspaces.map(({ name }) => [name, {}])),
     ...(host.mcpServers.length === 0 ? {} : { mcpServers: Object.fromEntries(host.mcpServers.map(serverEntry)) }),
     grants: host.grants.all(),
+    budget: host.budget,
     timeouts: host.timeouts,
     keepReleases: host.keepReleases,
   };
   return { spec, values };
+}
+
+/** The prices that are known of the models granted: set by the operator, or the list's. */
+function grantedPrices(grants: GrantBook, name: string, provider: ModelProvider): Record<string, ModelPrice> {
+  const ids = grants.all().invoke.flatMap(({ model, models }) => (model === name ? models : []));
+  const prices: Record<string, ModelPrice> = {};
+  for (const id of [...new Set(ids)].sort()) {
+    const price = provider.prices[id] ?? listPrice(provider.kind, id);
+    if (price !== undefined) prices[id] = price;
+  }
+  return prices;
 }
 
 function serverEntry({ name, uid, package: { source }, pinned }: McpServer) {

@@ -2,6 +2,7 @@ export { Access, type AccessFromEnvProps, type AdminProps, type Anywhere, type S
 export type { Agent } from "./agent.ts";
 export { AgentHost, type AgentHostProps, type AgentProps } from "./agent-host.ts";
 export { Argument } from "./argument.ts";
+export type { BudgetProps } from "./budget.ts";
 /** Bindings of the Hetzner resources in use, for networks, placement groups and volumes of a team's own. */
 export * as hcloud from "./imports/hcloud/index.ts";
 export { AwsMachine } from "./machines/aws/aws-machine.ts";
@@ -12,8 +13,13 @@ export { LocalMachine, type LocalMachineProps } from "./machines/local/local-mac
 export type { HostOnMachine, Machine, MachineReview, MadeMachine } from "./machines/machine.ts";
 export { McpPackage, type NpmServerProps, type RemoteServerProps } from "./mcp-package.ts";
 export type { McpServer, ToolGrantProps } from "./mcp-server.ts";
-export type { InvokeProps, Model } from "./model.ts";
-export { type HostedProviderProps, ModelProvider, type OpenAiCompatibleProps } from "./model-provider.ts";
+export type { InvokeProps, Model, ModelProps } from "./model.ts";
+export {
+  type HostedProviderProps,
+  type ModelPriceProps,
+  ModelProvider,
+  type OpenAiCompatibleProps,
+} from "./model-provider.ts";
 export { Refusal } from "./refuse.ts";
 export { type CommandProps, type OpenClawProps, Runtime } from "./runtime.ts";
 export { Secret, type SecretOptions } from "./secret.ts";

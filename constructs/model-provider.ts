@@ -1,11 +1,37 @@
 import { Token } from "cdktf";
 import { DnsName } from "../runtime/policy/egress/schema.ts";
-import { ModelProviderSpec, type ProviderKind } from "../runtime/policy/models/schema.ts";
+import { ModelId, ModelPrice, ModelProviderSpec, type ProviderKind } from "../runtime/policy/models/schema.ts";
 import { checked, knownKeys, Refusal } from "./refuse.ts";
 import { type Secret, secretReference } from "./secret.ts";
 import { whySecret } from "./secret-shapes.ts";
 
-export interface HostedProviderProps {
+/** What a model costs at this provider, USD per million tokens. */
+export interface ModelPriceProps {
+  readonly input: number;
+  /** Reasoning among it. */
+  readonly output: number;
+  /** @default the price of input */
+  readonly cacheRead?: number;
+  /** @default the price of input */
+  readonly cacheWrite?: number;
+  /** @default the price of cacheWrite */
+  readonly cacheWrite1h?: number;
+  /**
+   * Most input tokens that the model takes: reserved for input whose tokens its bytes do not bound, such as images.
+   * @default 2000000
+   */
+  readonly contextTokens?: number;
+}
+
+interface Priced {
+  /**
+   * Prices by model id. One that is set here is taken instead of the list's; `{ input: 0, output: 0 }` is free.
+   * @default the price list of the kit, for providers of its own; none for `openAiCompatible`
+   */
+  readonly prices?: Readonly<Record<string, ModelPriceProps>>;
+}
+
+export interface HostedProviderProps extends Priced {
   /** Reference to the provider's API key. Only the gateway is ever given the value. */
   readonly apiKey: Secret;
   /**
@@ -15,7 +41,7 @@ export interface HostedProviderProps {
   readonly url?: string;
 }
 
-export interface OpenAiCompatibleProps {
+export interface OpenAiCompatibleProps extends Priced {
   /** Origin of the API and path prefix before `/v1`, if any: `https://llm.example.com`, on port 443, by name. May be a Terraform token. */
   readonly url: string;
   /**
@@ -25,6 +51,8 @@ export interface OpenAiCompatibleProps {
   readonly apiKey?: Secret;
 }
 
+type HostedKind = "anthropic" | "openai" | "google" | "openrouter";
+
 /** Where models come from. A value: one provider may serve many hosts and stacks. */
 export class ModelProvider {
   readonly kind: ProviderKind;
@@ -32,11 +60,19 @@ export class ModelProvider {
   readonly url: string | null;
   /** Reference to the API key; null where there is none. */
   readonly apiKey: Secret | null;
+  /** Prices that the operator sets, by model id. */
+  readonly prices: Readonly<Record<string, ModelPrice>>;
 
-  private constructor(kind: ProviderKind, url: string | null, apiKey: Secret | null) {
+  private constructor(
+    kind: ProviderKind,
+    url: string | null,
+    apiKey: Secret | null,
+    prices: Readonly<Record<string, ModelPrice>> = {},
+  ) {
     this.kind = kind;
     this.url = url;
     this.apiKey = apiKey;
+    this.prices = prices;
   }
 
   /** Anthropic's API, in its own format. @throws Refusal if `apiKey` is no Secret, or for a bad url */
@@ -49,12 +85,31 @@ export class ModelProvider {
     return ModelProvider.hosted("openai", "https://api.openai.com", props);
   }
 
+  /** Google's Gemini API, in its own format. @throws Refusal if `apiKey` is no Secret, or for a bad url */
+  static google(props: HostedProviderProps): ModelProvider {
+    return ModelProvider.hosted("google", "https://generativelanguage.googleapis.com", props);
+  }
+
+  /**
+   * OpenRouter, in OpenAI's format. An agent reaches the granted model alone: what would let OpenRouter choose another
+   * (`models`, `preset`) is refused by the gateway.
+   * @throws Refusal if `apiKey` is no Secret, or for a bad url
+   */
+  static openRouter(props: HostedProviderProps): ModelProvider {
+    return ModelProvider.hosted("openrouter", "https://openrouter.ai/api", props);
+  }
+
   /** Any other server that speaks OpenAI's format. @throws Refusal for a bad url, or an `apiKey` that is no Secret */
   static openAiCompatible(props: OpenAiCompatibleProps): ModelProvider {
     const path = "ModelProvider.openAiCompatible";
-    knownKeys(path, props, ["url", "apiKey"]);
+    knownKeys(path, props, ["url", "apiKey", "prices"]);
     const apiKey = props.apiKey === undefined ? null : secretReference(`${path} apiKey`, props.apiKey);
-    return new ModelProvider("openai-compatible", checkedUrl(`${path} url`, props.url), apiKey);
+    return new ModelProvider(
+      "openai-compatible",
+      checkedUrl(`${path} url`, props.url),
+      apiKey,
+      checkedPrices(path, props.prices),
+    );
   }
 
   /** A small scripted stand-in that runs on the host as a principal of its own and says what it is. Needs no key. */
@@ -62,12 +117,32 @@ export class ModelProvider {
     return new ModelProvider("demo", null, null);
   }
 
-  private static hosted(kind: "anthropic" | "openai", url: string, props: HostedProviderProps): ModelProvider {
-    const path = `ModelProvider.${kind}`;
-    knownKeys(path, props, ["apiKey", "url"]);
+  private static hosted(kind: HostedKind, url: string, props: HostedProviderProps): ModelProvider {
+    const path = `ModelProvider.${kind === "openrouter" ? "openRouter" : kind}`;
+    knownKeys(path, props, ["apiKey", "url", "prices"]);
     const apiKey = secretReference(`${path} apiKey`, props.apiKey);
-    return new ModelProvider(kind, checkedUrl(`${path} url`, props.url ?? url), apiKey);
+    return new ModelProvider(
+      kind,
+      checkedUrl(`${path} url`, props.url ?? url),
+      apiKey,
+      checkedPrices(path, props.prices),
+    );
   }
+}
+
+const RATES = ["input", "output", "cacheRead", "cacheWrite", "cacheWrite1h", "contextTokens"];
+
+function checkedPrices(path: string, prices: Priced["prices"] = {}): Record<string, ModelPrice> {
+  return Object.fromEntries(
+    Object.entries(prices).map(([id, price]) => {
+      const at = `${path} prices["${id}"]`;
+      checked(`${path} prices (a model id)`, ModelId, id);
+      knownKeys(at, price, RATES);
+      const { input, cacheRead = input, cacheWrite = input, cacheWrite1h = cacheWrite, contextTokens } = price;
+      const rates = { ...price, cacheRead, cacheWrite, cacheWrite1h, above: null };
+      return [id, checked(at, ModelPrice, { ...rates, contextTokens: contextTokens ?? 2_000_000 })];
+    }),
+  );
 }
 
 function checkedUrl(path: string, url: string): string {

@@ -29,7 +29,7 @@ const rules: { folder: RegExp; own: RegExp[]; packages: RegExp }[] = [
   {
     folder: /^constructs\//,
     own: [/^runtime\/spec\//, SCHEMAS, /^cloud-init\//],
-    packages: /^(cdktf|constructs|zod)$/,
+    packages: /^(cdktf|constructs|zod|@pydantic\/genai-prices)$/,
   },
   { folder: /^(stacks|examples)\//, own: [/^constructs\/index\.ts$/], packages: /^(cdktf|constructs)$/ },
 ];

@@ -13,6 +13,7 @@ const commands: Record<string, () => Promise<Command>> = {
   rollback: async () => (await import("./commands/rollback.ts")).rollback,
   rebuild: async () => (await import("./commands/rebuild.ts")).rebuild,
   secrets: async () => (await import("./commands/secrets.ts")).secrets,
+  spend: async () => (await import("./commands/spend.ts")).spend,
   mcp: async () => (await import("./commands/mcp.ts")).mcp,
   approve: async () => (await import("./commands/approve.ts")).approve,
   logs: async () => (await import("./commands/logs.ts")).logs,

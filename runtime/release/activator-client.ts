@@ -12,6 +12,7 @@ import {
   ReleaseList,
   SealAnswer,
   type SealRequest,
+  SpendAnswer,
   type StageRequest,
 } from "../spec/activator.ts";
 import { type GuardAnswer, GuardAnswer as GuardAnswerSchema, type GuardRequest } from "../spec/guard-admin.ts";
@@ -108,6 +109,10 @@ export class Activator {
   /** Asks the MCP guard, as root. @throws HostError if the host has none */
   guard(request: GuardRequest): Promise<GuardAnswer> {
     return this.#call("guard", request, GuardAnswerSchema);
+  }
+
+  spend(): Promise<SpendAnswer> {
+    return this.#call("spend", undefined, SpendAnswer);
   }
 
   /**

@@ -167,6 +167,40 @@ export const HostStatus = z.strictObject({
 });
 export type HostStatus = z.infer<typeof HostStatus>;
 
+const Amount = z.number();
+
+/** Answer of `spend`: amounts in USD, as the model gateway counts them. */
+export const SpendAnswer = z.strictObject({
+  timeZone: z.string(),
+  budgets: z.array(
+    z.strictObject({
+      scope: z.string(),
+      period: z.enum(["day", "month"]),
+      name: z.string(),
+      cap: Amount,
+      spent: Amount,
+      reserved: Amount,
+      leased: Amount,
+      left: Amount,
+      resetsAt: z.string(),
+    }),
+  ),
+  calls: z.array(
+    z.strictObject({
+      day: z.string(),
+      agent: z.string(),
+      route: z.string(),
+      model: z.string(),
+      calls: z.number(),
+      inputTokens: z.number(),
+      outputTokens: z.number(),
+      usd: Amount,
+    }),
+  ),
+  providers: z.array(z.strictObject({ name: z.string(), up: z.boolean() })),
+});
+export type SpendAnswer = z.infer<typeof SpendAnswer>;
+
 /** Input of `ask`; the answer is `{reply, model, ms}`. */
 export const AskRequest = z.strictObject({ agent: z.string(), message: z.string(), timeoutSeconds: z.number().int() });
 export const AskAnswer = z.strictObject({ reply: z.string(), model: z.string(), ms: z.number().int() });

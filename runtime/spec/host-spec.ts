@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { ConnectGrant, EgressGrant } from "../policy/egress/schema.ts";
-import { InvokeGrant, ModelProviderSpec } from "../policy/models/schema.ts";
+import { Budget, InvokeGrant, ModelProviderSpec, TimeZone } from "../policy/models/schema.ts";
 import { SecretSource } from "../policy/secrets/schema.ts";
 import { CallGrant, McpServerSpec } from "../policy/tools/schema.ts";
 import { MountGrant, WorkspaceSpec } from "../policy/workspaces/schema.ts";
@@ -92,6 +92,7 @@ const Agent = z
       .max(PRINCIPAL_UIDS.last)
       .describe("Unix uid of the agent, never used for another name on this host's data volume."),
     runtime: RuntimeSpec,
+    budget: Budget.describe("What the agent may spend with all providers together."),
   })
   .describe("One agent: its own unix user, sandbox, port and grants.");
 
@@ -143,6 +144,9 @@ const HostFields = z
           .describe("Which agent may call which tools of which MCP server. Absent: none."),
       })
       .describe("Everything that is allowed. What is not listed is denied."),
+    budget: z
+      .strictObject({ timeZone: TimeZone, ...Budget.shape })
+      .describe("What the whole host may spend, and when the days and months of all its budgets begin."),
     timeouts: z
       .strictObject({
         baselineSeconds: z.number().int().min(10).describe("Longest wait for the baseline of first boot, seconds."),

@@ -64,3 +64,5 @@ export const GATEWAY_PORT = 4000;
 
 /** The one port on which the MCP guard serves all agents. */
 export const GUARD_PORT = 4100;
+/** The port on which the model gateway tells root what it counts: metrics and spending. */
+export const GATEWAY_ADMIN_PORT = 4001;

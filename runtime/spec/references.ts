@@ -1,4 +1,5 @@
 import type { z } from "zod";
+import { isCapped } from "../policy/models/schema.ts";
 import type { GrantedTool, PinnedTool } from "../policy/tools/schema.ts";
 import type { HostSpec } from "./host-spec.ts";
 import { principalUid } from "./names.ts";
@@ -12,6 +13,7 @@ export function checkReferences(spec: HostSpec, ctx: z.core.$RefinementCtx): voi
   checkModels(spec, issue);
   checkGrants(spec, issue);
   checkMcpServers(spec, issue);
+  checkBudgets(spec, issue);
   checkUids(spec, issue);
   for (const [name, agent] of Object.entries(spec.agents)) {
     if (agent.runtime.kind === "openclaw" && agent.runtime.model !== null) {
@@ -59,10 +61,33 @@ function checkModels(spec: HostSpec, issue: Issue): void {
         ["models", name, "url"],
         demo ? "a demo provider has no url; use null" : `received null; set the provider's https:// url`,
       );
+    if (model.fallback !== null) checkFallback(spec, name, model.fallback, issue);
     if (demo !== (model.uid !== null))
       issue(
         ["models", name, "uid"],
         demo ? "a demo provider runs on the host and needs a uid" : "a remote provider has no uid; use null",
+      );
+  }
+}
+
+function checkFallback(spec: HostSpec, name: string, fallback: string, issue: Issue): void {
+  const path = ["models", name, "fallback"];
+  const [own, other] = [spec.models[name], spec.models[fallback]];
+  if (own === undefined || other === undefined || fallback === name) {
+    issue(path, `received "${fallback}"; name another model provider of this host`);
+    return;
+  }
+  const format = (kind: string) => (kind === "anthropic" || kind === "google" ? kind : "openai");
+  if (format(own.provider) !== format(other.provider))
+    issue(path, `received "${fallback}", whose wire format is another; the gateway translates none`);
+  for (const { agent, model, models } of spec.grants.invoke) {
+    if (model !== name) continue;
+    const there = spec.grants.invoke.find((grant) => grant.agent === agent && grant.model === fallback)?.models ?? [];
+    const missing = models.filter((id) => !there.includes(id));
+    if (missing.length > 0)
+      issue(
+        path,
+        `received "${fallback}", on which agent "${agent}" is not granted ${missing.join(", ")}; grant it there`,
       );
   }
 }
@@ -166,6 +191,23 @@ export function grantedToolProblem(
   if (strange !== undefined)
     return `received argument "${strange}", which "${tool.name}" does not have; it has ${list(names)}`;
   return undefined;
+}
+
+/** Under a budget every granted model must have a price, or the gateway would refuse each of its calls. */
+function checkBudgets(spec: HostSpec, issue: Issue): void {
+  spec.grants.invoke.forEach((grant, i) => {
+    const provider = spec.models[grant.model];
+    if (provider === undefined || provider.provider === "demo") return;
+    const budgets = [grant.budget, spec.agents[grant.agent]?.budget, provider.budget, spec.budget];
+    if (!budgets.some((budget) => budget !== undefined && isCapped(budget))) return;
+    grant.models.forEach((id, k) => {
+      if (!Object.hasOwn(provider.prices, id))
+        issue(
+          ["grants", "invoke", i, "models", k],
+          `received "${id}", whose price is not known and which is under a budget; set it as prices: { "${id}": { input, output } } of the model provider, in USD per million tokens, or take the budget away`,
+        );
+    });
+  });
 }
 
 function checkUids(spec: HostSpec, issue: Issue): void {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { Aspects, TerraformStack } from "cdktf";
 import { describe, expect, it } from "vitest";
 import { AgentHost, LocalMachine, ModelProvider, Runtime, Secret } from "../../constructs/index.ts";
+import { NO_BUDGET, NO_LIMITS } from "../../runtime/policy/models/schema.ts";
 import { principalUid } from "../../runtime/spec/names.ts";
 import { access, aHost, anApp, synthesise, temporaryFolder } from "./synthesised.ts";
 
@@ -39,7 +40,7 @@ describe("a host", () => {
       keepReleases: 3,
     });
     expect(host.toSpec().grants).toEqual({
-      invoke: [{ agent: "ops", model: "claude", models: ["sonnet", "haiku"] }],
+      invoke: [{ agent: "ops", model: "claude", models: ["sonnet", "haiku"], budget: NO_BUDGET, limits: NO_LIMITS }],
       mount: [
         { agent: "ops", workspace: "repo", mode: "rw" },
         { agent: "ops", workspace: "docs", mode: "ro" },

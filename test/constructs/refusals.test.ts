@@ -238,8 +238,9 @@ describe("a host refuses at construction", () => {
     [{ models: ["has space"] }, 'models.claude.grantInvoke.models[0]: received "has space"; must be a model id'],
     [{ models: ["m"], budget: 5 }, 'models.claude.grantInvoke: unknown key "budget"; it takes models'],
     [{ models: [token] }, "models.claude.grantInvoke.models[0]: received a Terraform token"],
-    // budgets are enforced by no part of the host yet, so none can be asked for
-    [{ models: ["m"], usdPerDay: 5 }, 'models.claude.grantInvoke: unknown key "usdPerDay"; it takes models'],
+    [{ models: ["m"], usdPerDay: 0 }, "models.claude.grantInvoke.usdPerDay: received 0;"],
+    [{ models: ["m"], usdPerMonth: -5 }, "models.claude.grantInvoke.usdPerMonth: received -5;"],
+    [{ models: ["m"], usdPerDay: token }, "models.claude.grantInvoke.usdPerDay: received a Terraform token"],
   ])("a bad grant of a model: %j", (props, message) => {
     const ops = host();
     const agent = ops.addAgent("a");

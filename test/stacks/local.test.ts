@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { App } from "cdktf";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { NO_BUDGET, NO_LIMITS } from "../../runtime/policy/models/schema.ts";
 import type { HostSpec } from "../../runtime/spec/host-spec.ts";
 import { LocalStack } from "../../stacks/local.ts";
 
@@ -33,7 +34,7 @@ describe("the local stack", () => {
     const { spec, terraform } = synthesise();
     expect(spec.models).toMatchObject({ demo: { provider: "demo" } });
     expect(spec.grants).toEqual({
-      invoke: [{ agent: "main", model: "demo", models: ["demo"] }],
+      invoke: [{ agent: "main", model: "demo", models: ["demo"], budget: NO_BUDGET, limits: NO_LIMITS }],
       mount: [{ agent: "main", workspace: "notes", mode: "rw" }],
       egress: [],
       connect: [],
@@ -50,7 +51,9 @@ describe("the local stack", () => {
     (variable, name, model, secret) => {
       vi.stubEnv(variable, "sk-canary-of-this-test");
       const { spec, terraform } = synthesise();
-      expect(spec.grants.invoke).toEqual([{ agent: "main", model: name, models: [model] }]);
+      expect(spec.grants.invoke).toEqual([
+        { agent: "main", model: name, models: [model], budget: NO_BUDGET, limits: NO_LIMITS },
+      ]);
       expect(spec.secrets).toEqual({ [secret]: { source: { kind: "env", variable } } });
       expect(missing(terraform)).toBe("");
       expect(JSON.stringify(spec) + terraform).not.toContain("sk-canary-of-this-test");

@@ -73,7 +73,14 @@ function post(
     const headers: Record<string, string> = { "content-type": "application/json" };
     if (token !== null) headers.authorization = `Bearer ${token}`;
     const call = request(
-      { host: "127.0.0.1", port, path, method: "POST", headers, signal: AbortSignal.timeout(seconds * 1000) },
+      {
+        host: "127.0.0.1",
+        port,
+        path,
+        method: "POST",
+        headers,
+        signal: AbortSignal.timeout(Math.ceil(seconds * 1000)),
+      },
       (response) => {
         const chunks: Buffer[] = [];
         response.on("data", (chunk: Buffer) => chunks.push(chunk));

@@ -19,6 +19,7 @@ import { requireLock, takeLock, takeOver } from "./lock.ts";
 import { currentFiles, facts, releases, status } from "./observe.ts";
 import { stage } from "./release.ts";
 import { revert } from "./revert.ts";
+import { spend } from "./spend.ts";
 
 // The program of a host that a push speaks to, as root, one verb per run: JSON on stdin, JSON on stdout.
 
@@ -63,6 +64,7 @@ const verbs: Record<string, (input: unknown) => Promise<unknown>> = {
     const { handBack } = await takeOver(request.token);
     return confirm(request).finally(handBack);
   },
+  spend: () => spend(),
   ask: async (input) => {
     const { agent, message, timeoutSeconds } = AskRequest.parse(input);
     await audit("ask", { agent, bytes: Buffer.byteLength(message) });

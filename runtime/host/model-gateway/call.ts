@@ -1,32 +1,40 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
-import { ModelId } from "../../policy/models/schema.ts";
+import { ModelId, type ProviderKind } from "../../policy/models/schema.ts";
+import { attempt } from "./attempts.ts";
 import { readBody } from "./body.ts";
 import type { Policy } from "./config.ts";
 import { requestHeaders } from "./headers.ts";
-import { JsonError, jsonFields, scalar } from "./json-fields.ts";
+import { JsonError, type JsonFields, jsonFields, scalar } from "./json-fields.ts";
 import { presentedKey } from "./keys.ts";
+import type { Ledger } from "./ledger.ts";
+import type { Limiter } from "./limiter.ts";
 import { type CallLine, errorCode, logCall } from "./log.ts";
-import { type Refusal, type RefusalCode, sendJson, sendRefusal, type WireFormat, wireFormat } from "./refusal.ts";
-import { relay } from "./relay.ts";
-import { type Endpoint, endpoints, findEndpoint, modelList, parseTarget, type Route } from "./routes.ts";
+import type { Metrics } from "./metrics.ts";
+import { type Refusal, Refused, sendJson, sendRefusal, type WireFormat, wireFormat } from "./refusal.ts";
+import type { RelayEnd } from "./relay.ts";
+import {
+  endpoints,
+  type FoundEndpoint,
+  findEndpoint,
+  type Grant,
+  modelList,
+  parseTarget,
+  type Route,
+} from "./routes.ts";
+import { admit, type Spender, settle } from "./spending.ts";
+import { UsageMeter } from "./usage-meter.ts";
 
 /** What all calls share. `policy` is replaced as a whole by a reload; a call keeps the one it began with. */
 export interface Gateway {
   policy: Policy;
   readonly log: Logger;
+  readonly ledger: Ledger;
+  readonly limiter: Limiter;
+  readonly metrics: Metrics;
   /** True once calls that are still open are being cut because the gateway stops. */
   stopping: boolean;
-}
-
-/** Thrown by a step of a call that decides against it. */
-class Refused extends Error {
-  readonly refusal: Refusal;
-  constructor(status: number, code: RefusalCode, message: string) {
-    super(code);
-    this.refusal = { status, code, message };
-  }
 }
 
 /** Takes one request from its headers to its line in the log. Never rejects. */
@@ -47,6 +55,7 @@ class Call {
   readonly #startedAt = performance.now();
   readonly #line: CallLine;
   #format: WireFormat = "openai";
+  #leave: (tokens: number) => void = () => {};
 
   constructor(gateway: Gateway, req: IncomingMessage, res: ServerResponse) {
     this.#gateway = gateway;
@@ -56,6 +65,7 @@ class Call {
     this.#line = {
       requestId: randomUUID(),
       agent: null,
+      keyId: null,
       route: null,
       endpoint: null,
       model: null,
@@ -68,19 +78,29 @@ class Call {
       msToFirstByte: null,
       ms: 0,
       upstreamRequestId: null,
+      attempts: 0,
+      servedBy: null,
+      inputTokens: null,
+      outputTokens: null,
+      usd: null,
+      usdIsReserved: false,
+      changed: [],
     };
   }
 
   async run(): Promise<void> {
     const line = this.#line;
     try {
-      const { route, models, endpoint, query } = this.#authorise();
+      const { route, grant, query, ...found } = this.#authorise();
+      const { endpoint } = found;
       if (endpoint.does === "models") {
-        line.bytesOut = sendJson(this.#res, 200, modelList(route, models), line.requestId);
+        line.bytesOut = sendJson(this.#res, 200, modelList(route, grant.models), line.requestId);
         line.status = 200;
       } else {
-        const body = await this.#acceptedBody(models);
-        if (body !== undefined) await this.#relay(route, endpoint.path + query, body);
+        this.#leave = this.#gateway.limiter.enter(this.#line.agent ?? "", route.name, grant.limits);
+        const asked = await this.#accepted(route, grant.models, found);
+        if (asked !== undefined)
+          await this.#invoke({ ...asked, route, endpoint }, endpoint.path.replace("{model}", asked.model) + query);
       }
     } catch (error) {
       if (!(error instanceof Refused)) line.error = errorCode(error);
@@ -91,50 +111,61 @@ class Call {
       );
     }
     if (this.#gateway.stopping && line.outcome === "client_gone") line.outcome = "shutdown";
+    this.#leave((line.inputTokens ?? 0) + (line.outputTokens ?? 0));
     line.ms = milliseconds(performance.now() - this.#startedAt);
+    this.#gateway.metrics.count(line);
     logCall(this.#gateway.log, line);
   }
 
   /** Who asks, and for what: the key first, so that nothing is told to those who have none. */
-  #authorise(): { route: Route; models: ReadonlySet<string>; endpoint: Endpoint; query: string } {
+  #authorise(): FoundEndpoint & { route: Route; grant: Grant; query: string } {
     const { method = "", url = "", rawHeaders } = this.#req;
     const target = parseTarget(url);
     const route = target === undefined ? undefined : this.#policy.routes.get(target.route);
     if (route !== undefined) this.#format = wireFormat(route.provider);
 
+    if (!isPlain(this.#req))
+      throw new Refused(400, "malformed_request", "the request is not HTTP/1.1, or names more than one host");
+
     const key = presentedKey(rawHeaders);
-    const agent = key === undefined ? undefined : this.#policy.keys.holder(key);
-    if (agent === undefined)
+    const holder = key === undefined ? undefined : this.#policy.keys.holder(key);
+    if (holder === undefined)
       throw new Refused(
         401,
         "invalid_api_key",
         key === undefined
-          ? "received no virtual key, or more than one; send exactly one, as `authorization: Bearer` or `x-api-key`"
+          ? "received no virtual key, or more than one; send exactly one, as `authorization: Bearer`, `x-api-key` or `x-goog-api-key`"
           : "received a key that is none of this host's virtual keys; use the agent's own",
       );
+    const { agent } = holder;
     this.#line.agent = agent;
+    this.#line.keyId = holder.keyId;
 
     if (target === undefined || route === undefined)
       throw new Refused(404, "not_found", "no such route; the path is /<model provider's name on this host>/v1/…");
     this.#line.route = route.name;
-    const models = route.grants.get(agent);
-    if (models === undefined)
+    const grant = route.grants.get(agent);
+    if (grant === undefined)
       throw new Refused(
         403,
         "no_grant",
         `agent "${agent}" has no grant on "${route.name}"; grant it with ${route.name}.grantInvoke and push`,
       );
-    const endpoint = findEndpoint(route.provider, method, target);
-    if (endpoint === undefined) {
+    const found = findEndpoint(route.provider, method, target);
+    if (found === undefined) {
       const known = endpoints(route.provider).map((e) => `${e.method} /${route.name}${e.path}`);
       throw new Refused(404, "not_found", `no such endpoint; there are ${known.join(", ")}`);
     }
-    this.#line.endpoint = endpoint.path;
-    return { route, models, endpoint, query: endpoint.does === "invoke" ? target.query : "" };
+    this.#line.endpoint = found.endpoint.path;
+    return { ...found, route, grant, query: found.endpoint.does === "invoke" ? target.query : "" };
   }
 
-  /** The body, if it asks for a granted model; undefined if the client left before it was whole. */
-  async #acceptedBody(granted: ReadonlySet<string>): Promise<Buffer | undefined> {
+  /** The body and its model, if that is granted; undefined if the client left before it was whole. */
+  async #accepted(
+    route: Route,
+    granted: ReadonlySet<string>,
+    found: FoundEndpoint,
+  ): Promise<Pick<Spender, "agent" | "body" | "fields" | "model"> | undefined> {
     const { headers } = this.#req;
     const type = headers["content-type"] ?? "application/json";
     if (!/^application\/json(?:; ?charset="?utf-8"?)?$/i.test(type) || headers["content-encoding"] !== undefined)
@@ -148,7 +179,8 @@ class Call {
     }
     if (body.kind === "too_large")
       throw new Refused(413, "body_too_large", `the body is larger than ${limit} bytes, the limit; send less`);
-    const model = requestedModel(body.bytes);
+    const fields = acceptedFields(route, body.bytes);
+    const model = found.model ?? requestedModel(body.bytes, fields);
     if (ModelId.safeParse(model).success) this.#line.model = model;
     if (!granted.has(model)) {
       const shown = JSON.stringify(model.length > 128 ? `${model.slice(0, 128)}…` : model);
@@ -159,19 +191,57 @@ class Call {
         `model ${shown} is not granted to agent "${this.#line.agent}" on "${this.#line.route}"; granted: ${known}`,
       );
     }
-    return body.bytes;
+    return { agent: this.#line.agent ?? "", body: body.bytes, fields, model };
   }
 
-  async #relay(route: Route, path: string, body: Buffer): Promise<void> {
-    const headers = requestHeaders(route.provider, route.key, this.#req.headers);
-    if (headers === undefined)
-      throw new Refused(400, "malformed_request", "a request header holds more than printable ASCII; remove it");
-    const { limits } = this.#policy;
-    const { requestId } = this.#line;
-    const end = await relay(
-      { upstream: route.upstream, path, headers, body, key: route.key, limits, requestId },
+  /** From here on the call may cost something: what it can cost at most is reserved, and booked whatever happens. */
+  async #invoke(spender: Spender, path: string): Promise<void> {
+    const { route, endpoint } = spender;
+    const { limits, budgets } = this.#policy;
+    const line = this.#line;
+    const fallback = route.fallback === null ? undefined : this.#policy.routes.get(route.fallback);
+    const routes = fallback === undefined ? [route] : [route, fallback];
+    const headers = new Map<Route, string[]>();
+    for (const one of routes) {
+      const passed = requestHeaders(one.provider, one.key, this.#req.headers);
+      if (passed === undefined)
+        throw new Refused(400, "malformed_request", "a request header holds more than printable ASCII; remove it");
+      headers.set(one, passed);
+    }
+    const admission = admit(this.#gateway.ledger, budgets, spender, routes);
+    line.changed = admission.changed;
+    let meter: UsageMeter | null = null;
+    const { end, servedBy, attempts } = await attempt(
+      routes,
+      (one) => ({
+        ...{
+          upstream: one.upstream,
+          path,
+          headers: headers.get(one) ?? [],
+          body: admission.body,
+          key: one.key,
+          limits,
+        },
+        requestId: line.requestId,
+        meter: (stream) => {
+          if (endpoint.usage !== null) meter = new UsageMeter(one.provider, endpoint.usage, stream);
+          return meter;
+        },
+      }),
       this.#res,
     );
+    line.attempts = attempts;
+    line.servedBy = attempts === 0 ? null : servedBy.name;
+    try {
+      settle(this.#gateway.ledger, spender, admission, servedBy, meter, end, line);
+    } catch (error) {
+      // it is booked in memory; the next reservation fails if the disk still does
+      line.error = errorCode(error);
+    }
+    this.#ended(end);
+  }
+
+  #ended(end: RelayEnd): void {
     const line = this.#line;
     line.outcome = end.outcome;
     line.status = end.status;
@@ -196,17 +266,43 @@ class Call {
   }
 }
 
-/** The model a body asks for. A body that a provider could read differently is refused, since its bytes are passed on. */
-function requestedModel(body: Buffer): string {
+/** Fields, in lower case, that could choose another model than the granted one. Google's is named by the path. */
+const CHOOSE_MODEL: Readonly<Partial<Record<ProviderKind, readonly string[]>>> = {
+  openrouter: ["models", "route", "preset"],
+  google: ["model"],
+};
+
+/** The fields of a body. One that a provider could read differently is refused, since its bytes are passed on. */
+function acceptedFields(route: Route, body: Buffer): JsonFields {
   try {
-    const model = scalar(body, jsonFields(body), "model");
-    if (typeof model === "string") return model;
+    const fields = jsonFields(body);
+    const other = CHOOSE_MODEL[route.provider] ?? [];
+    for (const name of fields.keys())
+      if (other.includes(name.toLowerCase()))
+        throw new Refused(
+          400,
+          "malformed_request",
+          `received "${name}", which could choose another model; leave it out`,
+        );
+    return fields;
   } catch (error) {
     if (error instanceof JsonError)
       throw new Refused(400, "malformed_request", `the body was refused: ${error.message}; send one JSON object`);
     throw error;
   }
+}
+
+/** The model a body asks for. */
+function requestedModel(body: Buffer, fields: JsonFields): string {
+  const model = scalar(body, fields, "model");
+  if (typeof model === "string") return model;
   throw new Refused(400, "malformed_request", 'the body has no string "model"; name the model');
+}
+
+/** What Node's parser lets through and another reader could take otherwise: a version it does not speak, a second host. */
+function isPlain({ httpVersion, rawHeaders }: IncomingMessage): boolean {
+  const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === "host");
+  return (httpVersion === "1.1" || httpVersion === "1.0") && hosts.length <= 1;
 }
 
 function milliseconds(value: number): number {

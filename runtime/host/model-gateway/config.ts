@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { GatewayConfig } from "../../policy/models/schema.ts";
 import { NAME_PATTERN } from "../../spec/names.ts";
 import { KeyRing } from "./keys.ts";
+import { wireFormat } from "./refusal.ts";
 import type { Route } from "./routes.ts";
 import { Upstream } from "./upstream.ts";
 
@@ -14,10 +15,13 @@ export class ConfigError extends Error {
   }
 }
 
+type ConfiguredRoute = GatewayConfig["routes"][number];
+
 /** All that decides about calls, as one value: a reload replaces it whole or not at all. Holds the providers' keys. */
 export interface Policy {
   readonly listen: GatewayConfig["listen"];
   readonly limits: GatewayConfig["limits"];
+  readonly budgets: GatewayConfig["budgets"];
   readonly keys: KeyRing;
   readonly routes: ReadonlyMap<string, Route>;
 }
@@ -36,10 +40,13 @@ export function loadPolicy(file: string, credentials: string | undefined): Polic
       provider: route.provider,
       upstream: new Upstream(route.upstream),
       key: route.credential === null ? null : readCredential(credentials, route.credential),
-      grants: new Map(route.grants.map((grant) => [grant.agent, new Set(grant.models)])),
+      grants: new Map(route.grants.map(({ agent, models, limits }) => [agent, { models: new Set(models), limits }])),
+      fallback: route.fallback,
+      prices: new Map(Object.entries(route.prices)),
     },
   ]);
-  return { listen: config.listen, limits: config.limits, keys: new KeyRing(config.keys), routes: new Map(routes) };
+  const { listen, limits, budgets } = config;
+  return { listen, limits, budgets, keys: new KeyRing(config.keys), routes: new Map(routes) };
 }
 
 /**
@@ -69,8 +76,18 @@ function contradictions(config: GatewayConfig): string[] {
   const problems: string[] = [];
   const { port } = config.listen;
   if (port < 0 || port > 65535) problems.push(`listen.port: received ${port}; must be 0 to 65535`);
+  const { adminPort } = config.listen;
+  if (adminPort < 0 || adminPort > 65535 || (adminPort === port && port !== 0))
+    problems.push(`listen.adminPort: received ${adminPort}; must be 0 to 65535, and not the port of the agents`);
   for (const [name, value] of Object.entries(config.limits))
     if (value < 1) problems.push(`limits.${name}: received ${value}; must be at least 1`);
+
+  if (config.budgets.maxOutputTokens < 1)
+    problems.push(`budgets.maxOutputTokens: received ${config.budgets.maxOutputTokens}; must be at least 1`);
+  config.budgets.caps.forEach(({ scope }, i) => {
+    if (config.budgets.caps.findIndex((other) => other.scope === scope) !== i)
+      problems.push(`budgets.caps.${i}: "${scope}" occurs twice; give it one entry`);
+  });
 
   const agents = new Set<string>();
   const hashes = new Set<string>();
@@ -94,6 +111,7 @@ function contradictions(config: GatewayConfig): string[] {
     if (problem !== undefined) problems.push(`${at}.upstream: received ${JSON.stringify(route.upstream)}; ${problem}`);
     if (route.credential !== null && !isFileName(route.credential))
       problems.push(`${at}.credential: received ${JSON.stringify(route.credential)}; must be a plain file name`);
+    problems.push(...fallbackProblems(config, route).map((problem) => `${at}.fallback: ${problem}`));
     const granted = new Set<string>();
     route.grants.forEach((grant, k) => {
       if (!agents.has(grant.agent)) problems.push(`${at}.grants.${k}: agent "${grant.agent}" has no key`);
@@ -102,6 +120,19 @@ function contradictions(config: GatewayConfig): string[] {
     });
   });
   return problems;
+}
+
+function fallbackProblems(config: GatewayConfig, { name, provider, fallback, grants }: ConfiguredRoute): string[] {
+  if (fallback === null) return [];
+  const other = config.routes.find((route) => route.name === fallback && route.name !== name);
+  if (other === undefined) return [`received "${fallback}", which is no other route`];
+  if (wireFormat(other.provider) !== wireFormat(provider))
+    return [`received "${fallback}", whose wire format is another; nothing is translated`];
+  return grants.flatMap(({ agent, models }) => {
+    const there = other.grants.find((grant) => grant.agent === agent)?.models ?? [];
+    const missing = models.filter((model) => !there.includes(model));
+    return missing.length === 0 ? [] : [`agent "${agent}" is not granted ${missing.join(", ")} on "${fallback}"`];
+  });
 }
 
 function upstreamProblem(text: string): string | undefined {

@@ -53,6 +53,7 @@ export function requestHeaders(
   }
   if (key !== null) {
     if (provider === "anthropic") headers.push("x-api-key", key);
+    else if (provider === "google") headers.push("x-goog-api-key", key);
     else headers.push("authorization", `Bearer ${key}`);
   }
   return headers;

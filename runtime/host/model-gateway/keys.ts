@@ -1,27 +1,34 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { GatewayConfig } from "../../policy/models/schema.ts";
 
+/** Who a virtual key belongs to, and which of its keys it is. */
+interface Holder {
+  readonly agent: string;
+  /** First hex digits of its hash. */
+  readonly keyId: string;
+}
+
 /** The virtual keys, by hash: who holds which. */
 export class KeyRing {
-  readonly #entries: { agent: string; hash: Buffer }[];
+  readonly #entries: (Holder & { hash: Buffer })[];
 
   constructor(keys: GatewayConfig["keys"]) {
     this.#entries = keys.flatMap(({ agent, sha256 }) =>
-      sha256.map((hex) => ({ agent, hash: Buffer.from(hex, "hex") })),
+      sha256.map((hex) => ({ agent, keyId: hex.slice(0, 8), hash: Buffer.from(hex, "hex") })),
     );
   }
 
-  /** The agent that holds this key; undefined if nobody does. Takes the same time wherever in the list it stands. */
-  holder(key: string): string | undefined {
+  /** Who holds this key; undefined if nobody does. Takes the same time wherever in the list it stands. */
+  holder(key: string): Holder | undefined {
     const presented = createHash("sha256").update(key).digest();
-    let found: string | undefined;
-    for (const { agent, hash } of this.#entries) if (timingSafeEqual(hash, presented)) found = agent;
+    let found: Holder | undefined;
+    for (const entry of this.#entries) if (timingSafeEqual(entry.hash, presented)) found = entry;
     return found;
   }
 }
 
 /**
- * The one key a request presents, in `Authorization: Bearer` or `x-api-key`; undefined if there is none, if it is
+ * The one key a request presents, in `Authorization: Bearer`, `x-api-key` or `x-goog-api-key`; undefined if there is none, if it is
  * malformed, or if two differ. All occurrences count: which of two a later reader would take is not left to chance.
  */
 export function presentedKey(rawHeaders: readonly string[]): string | undefined {
@@ -29,7 +36,7 @@ export function presentedKey(rawHeaders: readonly string[]): string | undefined 
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]?.toLowerCase();
     const value = rawHeaders[i + 1] ?? "";
-    if (name === "x-api-key") keys.add(value.trim());
+    if (name === "x-api-key" || name === "x-goog-api-key") keys.add(value.trim());
     if (name === "authorization") keys.add(/^bearer +(\S+) *$/i.exec(value)?.[1] ?? "");
   }
   const [key] = keys;

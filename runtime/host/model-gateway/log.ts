@@ -21,6 +21,8 @@ export type Outcome =
 export interface CallLine {
   requestId: string;
   agent: string | null;
+  /** The first hex digits of the hash of the virtual key, which tell the two of a rotation apart. */
+  keyId: string | null;
   route: string | null;
   /** The endpoint's path, `/v1/messages`; null if the request named none that exists. */
   endpoint: string | null;
@@ -40,6 +42,19 @@ export interface CallLine {
   /** From the request's headers to the end, ms. */
   ms: number;
   upstreamRequestId: string | null;
+  /** Requests sent or tried to send; 0 if none was. */
+  attempts: number;
+  /** The provider asked last; another than `route` if that one failed. Null if none was asked. */
+  servedBy: string | null;
+  /** As the provider counted them, cached ones among the input; null if it did not say. */
+  inputTokens: number | null;
+  outputTokens: number | null;
+  /** What was booked; null if no price is known or the provider did not say what it used. */
+  usd: number | null;
+  /** True if the most the call could cost was booked, since its usage is not known. */
+  usdIsReserved: boolean;
+  /** What was changed in the body that went up, `max_tokens=16384`. */
+  changed: readonly string[];
   /** Code of the error below, `ECONNREFUSED`; absent when there was none. */
   error?: string;
 }

@@ -1,7 +1,12 @@
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import { adminServer } from "./admin.ts";
 import type { Gateway } from "./call.ts";
 import { ConfigError, loadPolicy, type Policy } from "./config.ts";
-import { openLog } from "./log.ts";
+import { Ledger } from "./ledger.ts";
+import { Limiter } from "./limiter.ts";
+import { errorCode, openLog } from "./log.ts";
+import { Metrics } from "./metrics.ts";
 import { gatewayServer } from "./server.ts";
 
 // The model gateway: agents come with a virtual key and ask in their provider's own format; it decides by the grants,
@@ -10,6 +15,8 @@ import { gatewayServer } from "./server.ts";
 // SIGHUP reads both again, SIGTERM lets open calls finish for at most DRAIN_MS.
 
 const DRAIN_MS = 10_000;
+/** How often the report reaches the disk, and promises beyond need are given back. */
+const FLUSH_MS = 5_000;
 
 function initialPolicy(file: string | undefined): Policy {
   try {
@@ -26,14 +33,38 @@ function initialPolicy(file: string | undefined): Policy {
 function reloadedPolicy(gateway: Gateway, file: string): Policy {
   try {
     const policy = loadPolicy(file, process.env.CREDENTIALS_DIRECTORY);
-    if (policy.listen.port !== gateway.policy.listen.port)
-      throw new ConfigError(`${file}: listen.port changed; restart the gateway for that`);
+    for (const name of ["port", "adminPort"] as const)
+      if (policy.listen[name] !== gateway.policy.listen[name])
+        throw new ConfigError(`${file}: listen.${name} changed; restart the gateway for that`);
+    if (policy.budgets.ledger !== gateway.policy.budgets.ledger)
+      throw new ConfigError(`${file}: budgets.ledger changed; restart the gateway for that`);
+    gateway.ledger.configure(policy.budgets);
     gateway.log.info(summary(policy), "reloaded");
     return policy;
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     gateway.log.error({ problem: error.message }, "reload refused, the old configuration stays");
     return gateway.policy;
+  }
+}
+
+/** Without its ledger a gateway could not hold a budget, so it does not start. */
+function openLedger({ budgets }: Policy): Ledger {
+  try {
+    return new Ledger(budgets.ledger, budgets);
+  } catch (error) {
+    process.stderr.write(
+      `model-gateway: the ledger ${budgets.ledger} cannot be opened (${error instanceof Error ? error.message : "unknown"}); is another gateway running, is the volume full or read-only?\n`,
+    );
+    process.exit(1);
+  }
+}
+
+function flush({ ledger, log }: Gateway): void {
+  try {
+    ledger.flush();
+  } catch (error) {
+    log.error({ error: errorCode(error) }, "the ledger cannot be written; calls under a budget are refused");
   }
 }
 
@@ -45,21 +76,32 @@ function summary(policy: Policy) {
   };
 }
 
+function listen(server: Server, host: string, port: number, then: (port: number) => void): void {
+  server.on("error", (error: NodeJS.ErrnoException) => {
+    process.stderr.write(`model-gateway: cannot listen on ${host}:${port} (${error.code}); is another running?\n`);
+    process.exit(1);
+  });
+  server.listen(port, host, () => then((server.address() as AddressInfo).port));
+}
+
 function main(file: string | undefined): void {
   const policy = initialPolicy(file);
   const log = openLog();
-  const gateway: Gateway = { policy, log, stopping: false };
+  const ledger = openLedger(policy);
+  const gateway: Gateway = {
+    ...{ policy, log, ledger, stopping: false },
+    limiter: new Limiter(),
+    metrics: new Metrics(),
+  };
+  setInterval(() => flush(gateway), FLUSH_MS).unref();
   const server = gatewayServer(gateway);
-  server.http.on("error", (error: NodeJS.ErrnoException) => {
-    process.stderr.write(
-      `model-gateway: cannot listen on ${policy.listen.host}:${policy.listen.port} (${error.code}); is another running?\n`,
-    );
-    process.exit(1);
-  });
-  server.http.listen(policy.listen.port, policy.listen.host, () => {
-    const { port } = server.http.address() as AddressInfo;
-    log.info({ port, node: process.version, ...summary(policy) }, "started");
-  });
+  const admin = adminServer(gateway);
+  const { host, port, adminPort } = policy.listen;
+  listen(admin, host, adminPort, (adminPort) =>
+    listen(server.http, host, port, (port) =>
+      log.info({ port, adminPort, node: process.version, ...summary(policy) }, "started"),
+    ),
+  );
 
   process.on("SIGHUP", () => {
     gateway.policy = reloadedPolicy(gateway, file ?? "");
@@ -67,6 +109,7 @@ function main(file: string | undefined): void {
   process.once("SIGTERM", () => {
     log.info("stopping");
     void server.drain(DRAIN_MS).then(() => {
+      ledger.close();
       log.info("stopped");
       process.exit(0);
     });

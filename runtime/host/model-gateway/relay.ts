@@ -6,6 +6,7 @@ import { KeyWatch } from "./key-watch.ts";
 import { errorCode, type Outcome } from "./log.ts";
 import type { Refusal } from "./refusal.ts";
 import type { Upstream } from "./upstream.ts";
+import type { UsageMeter } from "./usage-meter.ts";
 
 /** One request as it goes up, byte for byte. */
 export interface RelayRequest {
@@ -19,12 +20,22 @@ export interface RelayRequest {
   readonly limits: GatewayConfig["limits"];
   /** Set as `x-bailiwick-request-id` of the response. */
   readonly requestId: string;
+  /** Whether an answer of this status is not to be passed on, since another provider will be asked. */
+  readonly declines: (status: number) => boolean;
+  /** Told of the answer's bytes once it is known that the provider accepted the call; `stream` if they are events. */
+  readonly meter: (stream: boolean) => UsageMeter | null;
 }
 
 /** How a relay ended. With `refusal` nothing has been sent to the client yet: the caller answers. */
 export interface RelayEnd {
   readonly outcome: Outcome;
   readonly refusal?: Refusal;
+  /** Whether the provider may have received the request. */
+  readonly sent: boolean;
+  /** The status the provider answered with, passed on or not; null if it did not. */
+  readonly answered: number | null;
+  /** Whether that status was declined. */
+  readonly declined: boolean;
   readonly status: number | null;
   readonly stream: boolean;
   readonly bytesOut: number;
@@ -51,7 +62,9 @@ class Relay implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined;
   #dropConnections: () => void = () => {};
   #clock: NodeJS.Timeout | undefined;
+  #meter: UsageMeter | null = null;
   #status: number | null = null;
+  #answered: number | null = null;
   #stream = false;
   #bytesOut = 0;
   #firstByteAt: number | null = null;
@@ -95,12 +108,20 @@ class Relay implements Dispatcher.DispatchHandler {
       controller.abort(new Error("a redirect"));
       return;
     }
+    this.#answered = status;
+    if (this.#request.declines(status)) {
+      const message = `the provider answered ${status}; try again`;
+      this.#refuse({ status: 502, code: "upstream_unreachable", message });
+      controller.abort(new Error("another provider is asked"));
+      return;
+    }
     clearTimeout(this.#clock);
     this.#clock = setTimeout(() => this.#onSilence(), this.#request.limits.idleTimeoutMs);
     const passed = responseHeaders(headers, this.#request.key);
     this.#status = status;
     this.#stream = String(passed["content-type"] ?? "").startsWith("text/event-stream");
     this.#upstreamId = upstreamRequestId(passed);
+    if (status < 300) this.#meter = this.#request.meter(this.#stream);
     this.#res.writeHead(status, { ...passed, "x-bailiwick-request-id": this.#request.requestId });
     if (this.#stream) this.#res.flushHeaders();
   }
@@ -108,6 +129,7 @@ class Relay implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#ended) return;
     this.#clock?.refresh();
+    this.#meter?.push(chunk);
     const passed = this.#watch === undefined ? chunk : this.#watch.pass(chunk);
     if (passed === null) {
       this.#cut("key_in_response");
@@ -197,6 +219,9 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#res.off("drain", this.#onClientReads);
     this.#resolve({
       ...end,
+      sent: this.#controller !== undefined,
+      answered: this.#answered,
+      declined: this.#answered !== null && this.#request.declines(this.#answered),
       status: this.#status,
       stream: this.#stream,
       bytesOut: this.#bytesOut,

@@ -1,8 +1,14 @@
 import type { z } from "zod";
-import type { ModelId, ProviderKind } from "../../policy/models/schema.ts";
+import type { CallLimits, ModelId, ModelPrice, ProviderKind } from "../../policy/models/schema.ts";
 import type { Upstream } from "./upstream.ts";
 
 type Model = z.infer<typeof ModelId>;
+
+/** What an agent may ask of a provider. */
+export interface Grant {
+  readonly models: ReadonlySet<Model>;
+  readonly limits: CallLimits;
+}
 
 /** One provider as the agents see it: `/<name>/v1/…`. */
 export interface Route {
@@ -12,33 +18,62 @@ export interface Route {
   /** The provider's own key; null if it needs none. */
   readonly key: string | null;
   /** Agent to the models it may ask for. An agent that is not here may not call at all. */
-  readonly grants: ReadonlyMap<string, ReadonlySet<Model>>;
+  readonly grants: ReadonlyMap<string, Grant>;
+  /** The route of the same wire format that is asked when this one cannot be; null if none is. */
+  readonly fallback: string | null;
+  /** By model id. */
+  readonly prices: ReadonlyMap<string, ModelPrice>;
 }
 
-/** `invoke` goes to the provider if the body names a granted model; `models` is answered from the grants. */
+/** What of an answer says what it cost: the place of its usage. */
+type Usage = "chat" | "responses" | "embeddings" | "messages" | "generate";
+
+/** `invoke` goes to the provider if it names a granted model; `models` is answered from the grants. */
 export interface Endpoint {
   readonly method: "GET" | "POST";
+  /** Path below the route; `{model}` in it stands for the model. */
   readonly path: string;
   readonly does: "invoke" | "models";
   /** Query strings that may stand behind the path of an `invoke`; passed on as they are. */
   readonly queries: readonly string[];
+  /** Null for what providers do not charge for. */
+  readonly usage: Usage | null;
+  /** Whether every answer is a stream; else the body says so. */
+  readonly streams?: true;
 }
 
-const MODELS: Endpoint = { method: "GET", path: "/v1/models", does: "models", queries: [] };
+const get = (path: string): Endpoint => ({ method: "GET", path, does: "models", queries: [""], usage: null });
+const post = (path: string, usage: Usage | null, queries: readonly string[] = [""]): Endpoint => ({
+  method: "POST",
+  path,
+  does: "invoke",
+  queries,
+  usage,
+});
+
 const OPENAI: readonly Endpoint[] = [
-  { method: "POST", path: "/v1/chat/completions", does: "invoke", queries: [] },
-  MODELS,
+  post("/v1/chat/completions", "chat"),
+  post("/v1/responses", "responses"),
+  post("/v1/embeddings", "embeddings"),
+  get("/v1/models"),
 ];
 const ANTHROPIC: readonly Endpoint[] = [
   // the official client writes ?beta=true when it is asked for a beta
-  { method: "POST", path: "/v1/messages", does: "invoke", queries: ["?beta=true"] },
-  { method: "POST", path: "/v1/messages/count_tokens", does: "invoke", queries: ["?beta=true"] },
-  MODELS,
+  post("/v1/messages", "messages", ["", "?beta=true"]),
+  post("/v1/messages/count_tokens", null, ["", "?beta=true"]),
+  get("/v1/models"),
+];
+const GOOGLE: readonly Endpoint[] = [
+  post("/v1beta/models/{model}:generateContent", "generate"),
+  // without alt=sse the stream is one JSON array, which the official client never asks for
+  { ...post("/v1beta/models/{model}:streamGenerateContent", "generate", ["?alt=sse"]), streams: true },
+  get("/v1beta/models"),
 ];
 
 /** Everything that a provider of this kind can be asked through the gateway. */
 export function endpoints(provider: ProviderKind): readonly Endpoint[] {
-  return provider === "anthropic" ? ANTHROPIC : OPENAI;
+  if (provider === "anthropic") return ANTHROPIC;
+  return provider === "google" ? GOOGLE : OPENAI;
 }
 
 /** A request target taken apart, nothing decoded and nothing normalised: `/claude/v1/messages?beta=true`. */
@@ -58,14 +93,36 @@ export function parseTarget(url: string): Target | undefined {
   return { route: path.slice(1, slash), path: path.slice(slash), query: mark === -1 ? "" : url.slice(mark) };
 }
 
+/** An endpoint, and the model that its path names; null where the body does. */
+export interface FoundEndpoint {
+  readonly endpoint: Endpoint;
+  readonly model: string | null;
+}
+
 /**
  * The endpoint a request means, byte for byte; undefined if there is none. What is sent to the provider is the path that
- * stands in the table above, never the client's: `..`, `//`, `%2e`, `;` have nothing to act on.
+ * stands in the table above, never the client's: `..`, `//`, `%2e`, `;` have nothing to act on. A model in a path is one
+ * segment of plain characters, and is granted or refused as such.
  */
-export function findEndpoint(provider: ProviderKind, method: string, target: Target): Endpoint | undefined {
-  const endpoint = endpoints(provider).find((e) => e.method === method && e.path === target.path);
-  if (endpoint?.does === "invoke" && target.query !== "" && !endpoint.queries.includes(target.query)) return undefined;
-  return endpoint;
+export function findEndpoint(provider: ProviderKind, method: string, target: Target): FoundEndpoint | undefined {
+  for (const endpoint of endpoints(provider)) {
+    if (endpoint.method !== method) continue;
+    const model = modelInPath(endpoint.path, target.path);
+    if (model === undefined) continue;
+    if (endpoint.does === "invoke" && !endpoint.queries.includes(target.query)) continue;
+    return { endpoint, model };
+  }
+  return undefined;
+}
+
+/** The model at `{model}` in the path, null if the endpoint has none there; undefined if the path is not the endpoint's. */
+function modelInPath(pattern: string, path: string): string | null | undefined {
+  const [before = "", after] = pattern.split("{model}");
+  if (after === undefined) return path === pattern ? null : undefined;
+  if (!path.startsWith(before) || !path.endsWith(after) || path.length <= before.length + after.length)
+    return undefined;
+  const model = path.slice(before.length, path.length - after.length);
+  return /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(model) ? model : undefined;
 }
 
 /** The answer to `GET /v1/models`: what is granted, in the provider's format. Times and owners are not known and not made up. */
@@ -77,6 +134,14 @@ export function modelList(route: Route, models: ReadonlySet<string>): string {
       has_more: false,
       first_id: ids[0] ?? null,
       last_id: ids.at(-1) ?? null,
+    });
+  if (route.provider === "google")
+    return JSON.stringify({
+      models: ids.map((id) => ({
+        name: `models/${id}`,
+        displayName: id,
+        supportedGenerationMethods: ["generateContent"],
+      })),
     });
   return JSON.stringify({
     object: "list",

@@ -1,4 +1,5 @@
 import { type Dispatcher, Pool } from "undici";
+import { Breaker } from "./breaker.ts";
 
 /** Longest wait for a connection (and its TLS handshake), ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -14,6 +15,7 @@ export class Upstream {
   readonly #origin: string;
   readonly #prefix: string;
   #pool: Pool;
+  readonly breaker = new Breaker();
 
   /** @param url https URL, or http on 127.0.0.1, that config.ts has checked */
   constructor(url: string) {
@@ -21,6 +23,11 @@ export class Upstream {
     this.#origin = parsed.origin;
     this.#prefix = parsed.pathname.replace(/\/$/, "");
     this.#pool = this.#newPool();
+  }
+
+  /** Whether calls go to it; false while it is left alone after failures. */
+  isUp(): boolean {
+    return this.breaker.isClosed;
   }
 
   /**

@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { VIRTUAL_GATEWAY } from "../../spec/local-network.ts";
-import { egressPort, GATEWAY_PORT, GUARD_PORT } from "../../spec/names.ts";
+import { egressPort, GATEWAY_ADMIN_PORT, GATEWAY_PORT, GUARD_PORT } from "../../spec/names.ts";
 import { IPV4_MAPPED, METADATA_IPV4, METADATA_IPV6, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, ofFamily } from "./addresses.ts";
 import { frontendsOf, type Principal } from "./principals.ts";
 
@@ -40,7 +40,8 @@ export function renderFirewall(spec: HostSpec, principals: readonly Principal[],
 
 function ownedPorts(principals: readonly Principal[]): number[] {
   const served = principals.flatMap(({ port }) => (port === null ? [] : [port]));
-  return [...served, ...principals.flatMap(frontendsOf)].sort((a, b) => a - b);
+  const admin = principals.some(({ kind }) => kind === "gateway") ? [GATEWAY_ADMIN_PORT] : [];
+  return [...served, ...admin, ...principals.flatMap(frontendsOf)].sort((a, b) => a - b);
 }
 
 function chain(spec: HostSpec, all: readonly Principal[], principal: Principal, resolvers: readonly string[]) {

@@ -38,9 +38,9 @@ function route(agent: string, model: string): Probe<Outcome> {
   };
 }
 
-/** Of the gateway's configuration, what the spec decides: who may call what, and by which credential. */
-function decided({ listen, keys, routes }: GatewayConfig) {
-  return { listen, keys: keys.map(({ agent }) => agent), routes };
+/** Of the gateway's configuration, what the spec decides: who may call what, by which credential, for how much. */
+function decided({ listen, keys, routes, budgets }: GatewayConfig) {
+  return { listen, keys: keys.map(({ agent }) => agent), routes, budgets };
 }
 
 function grants({ spec }: Subject): Probe<Outcome> {
@@ -65,6 +65,7 @@ function grants({ spec }: Subject): Probe<Outcome> {
           .filter((one) => !found.routes.some((other) => text(other) === text(one)))
           .map((one) => `missing: ${one.name}`),
         ...(text(found.keys) === text(wanted.keys) ? [] : [`keys of ${found.keys.join(", ") || "nobody"}`]),
+        ...(text(found.budgets) === text(wanted.budgets) ? [] : ["its budgets are not those of the spec"]),
         ...(text(found.listen) === text(wanted.listen)
           ? []
           : [`it listens at ${found.listen.host}:${found.listen.port}`]),

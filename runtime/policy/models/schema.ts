@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /** The wire formats the gateway passes through; it never translates one into another. */
-export const ProviderKind = z.enum(["anthropic", "openai", "openai-compatible", "demo"]);
+export const ProviderKind = z.enum(["anthropic", "openai", "openai-compatible", "openrouter", "google", "demo"]);
 export type ProviderKind = z.infer<typeof ProviderKind>;
 
 export const ModelId = z
@@ -10,11 +10,99 @@ export const ModelId = z
   .max(128)
   .regex(/^[A-Za-z0-9][A-Za-z0-9._:/@-]*$/, "must be a model id as the provider writes it, such as claude-sonnet-4-6");
 
+const Usd = z.number().positive().max(1_000_000);
+const PerToken = z.number().min(0).max(100_000);
+
+const Rates = {
+  input: PerToken.describe("USD per million input tokens."),
+  output: PerToken.describe("USD per million output tokens, reasoning among them."),
+  cacheRead: PerToken.describe("USD per million input tokens read from the provider's cache."),
+  cacheWrite: PerToken.describe("USD per million input tokens written to the provider's cache."),
+  cacheWrite1h: PerToken.describe("USD per million input tokens written to the provider's cache for an hour."),
+};
+
+/** What a model costs. */
+export const ModelPrice = z
+  .strictObject({
+    ...Rates,
+    above: z
+      .strictObject({ inputTokens: z.number().int().positive(), ...Rates })
+      .nullable()
+      .describe("Prices of a call with more input tokens than this; null where the price does not depend on it."),
+    contextTokens: z
+      .number()
+      .int()
+      .positive()
+      .max(100_000_000)
+      .describe(
+        "Most input tokens that the model takes: what is reserved for input whose tokens cannot be bounded by its bytes.",
+      ),
+  })
+  .describe("What a model costs.");
+export type ModelPrice = z.infer<typeof ModelPrice>;
+
+/** Caps on spending; null is no cap. */
+export const Budget = z.strictObject({
+  usdPerDay: Usd.nullable().describe("Most that may be spent in a calendar day, USD; null for no cap."),
+  usdPerMonth: Usd.nullable().describe("Most that may be spent in a calendar month, USD; null for no cap."),
+});
+export type Budget = z.infer<typeof Budget>;
+
+export const NO_BUDGET: Budget = { usdPerDay: null, usdPerMonth: null };
+
+/** True if some cap is set. */
+export function isCapped({ usdPerDay, usdPerMonth }: Budget): boolean {
+  return usdPerDay !== null || usdPerMonth !== null;
+}
+
+/** How much an agent may ask of a provider; null is no limit. */
+export const CallLimits = z.strictObject({
+  requestsPerMinute: z
+    .number()
+    .int()
+    .positive()
+    .max(100_000)
+    .nullable()
+    .describe("Most calls per minute, that many at once too; null for no limit."),
+  tokensPerMinute: z
+    .number()
+    .int()
+    .positive()
+    .max(1_000_000_000)
+    .nullable()
+    .describe("Most tokens per minute, counted when a call has ended; null for no limit."),
+  concurrentCalls: z
+    .number()
+    .int()
+    .positive()
+    .max(1000)
+    .nullable()
+    .describe("Most calls under way at once, streams among them; null for no limit."),
+});
+export type CallLimits = z.infer<typeof CallLimits>;
+
+export const NO_LIMITS: CallLimits = { requestsPerMinute: null, tokensPerMinute: null, concurrentCalls: null };
+
+export const TimeZone = z
+  .string()
+  .refine(isTimeZone, "must be a time zone of the IANA database, such as Europe/Berlin or UTC")
+  .describe("Time zone, by its IANA name, in which the days and months of all budgets of the host begin.");
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: name }) !== undefined && !/^[+-]/.test(name);
+  } catch {
+    return false;
+  }
+}
+
 export const InvokeGrant = z
   .strictObject({
     agent: z.string().describe("Name of the agent that may call."),
     model: z.string().describe("Name of the model provider on this host."),
     models: z.array(ModelId).min(1).describe("Model ids the agent may ask for; any other is refused by the gateway."),
+    budget: Budget.describe("What the agent may spend with this provider."),
+    limits: CallLimits.describe("How much the agent may ask of this provider."),
   })
   .describe("One agent may call some models of one provider through the gateway, with a virtual key of its own.");
 export type InvokeGrant = z.infer<typeof InvokeGrant>;
@@ -37,14 +125,40 @@ const GatewayRoute = z.strictObject({
     .string()
     .nullable()
     .describe("File below $CREDENTIALS_DIRECTORY with the provider's key; null if it needs none."),
-  grants: z.array(z.strictObject({ agent: z.string(), models: z.array(ModelId).min(1) })),
+  grants: z.array(z.strictObject({ agent: z.string(), models: z.array(ModelId).min(1), limits: CallLimits })),
+  fallback: z
+    .string()
+    .nullable()
+    .describe("Route of the same wire format that is asked when this one fails before its first byte; null for none."),
+  prices: z.record(ModelId, ModelPrice).describe("Prices by model id; a model without one is refused under a budget."),
 });
 
 /** The gateway's whole configuration file; nothing else configures it but `$CREDENTIALS_DIRECTORY`. */
 export const GatewayConfig = z.strictObject({
-  listen: z.strictObject({ host: z.literal("127.0.0.1"), port: z.number().int() }),
+  listen: z.strictObject({
+    host: z.literal("127.0.0.1"),
+    port: z.number().int(),
+    adminPort: z.number().int().describe("Port of metrics and spending, to read alone; root's by the firewall."),
+  }),
   keys: z.array(VirtualKey),
   routes: z.array(GatewayRoute),
+  budgets: z.strictObject({
+    timeZone: TimeZone,
+    ledger: z.string().describe("File of what was spent and promised; the gateway's alone."),
+    maxOutputTokens: z
+      .number()
+      .int()
+      .describe("Most output tokens of one call under a budget: set where the client sets none, and in place of more."),
+    caps: z.array(
+      z.strictObject({
+        scope: z
+          .string()
+          .regex(/^(host|(agent|model)\/[a-z0-9-]+|grant\/[a-z0-9-]+\/[a-z0-9-]+)$/)
+          .describe("Whose spending: `host`, `agent/<name>`, `model/<name>`, `grant/<agent>/<model>`."),
+        ...Budget.shape,
+      }),
+    ),
+  }),
   limits: z.strictObject({
     bodyBytes: z.number().int().describe("Largest request body accepted, bytes; larger is 413."),
     headerTimeoutMs: z.number().int().describe("Longest wait for the provider's response headers, ms; then 504."),
@@ -60,10 +174,13 @@ export const GATEWAY_LIMITS: GatewayConfig["limits"] = {
   idleTimeoutMs: 60_000,
 };
 
+/** Most output tokens of one call under a budget: a call must be paid for in advance by the most it could cost. */
+export const MAX_OUTPUT_TOKENS = 16_384;
+
 export const ModelProviderSpec = z
   .strictObject({
     provider: ProviderKind.describe(
-      "Wire format and kind of provider: `anthropic`, `openai`, `openai-compatible` (any server of that format, by URL), or `demo` (a scripted stand-in on the host that says it is one).",
+      "Wire format and kind of provider: `anthropic`, `openai`, `google` (Gemini), `openrouter`, `openai-compatible` (any server of OpenAI's format, by URL), or `demo` (a scripted stand-in on the host that says it is one).",
     ),
     url: z
       .string()
@@ -78,6 +195,16 @@ export const ModelProviderSpec = z
       .nullable()
       .describe("Origin of the provider's API. Null for `demo`, which runs on the host."),
     apiKey: z.string().nullable().describe("Name of the secret that holds the provider's key; null for `demo`."),
+    prices: z
+      .record(ModelId, ModelPrice)
+      .describe("Prices of the granted models by id, as they were known at synth or set by the operator."),
+    budget: Budget.describe("What all agents together may spend with this provider."),
+    fallback: z
+      .string()
+      .nullable()
+      .describe(
+        "Name of the provider of the same wire format that is asked when this one cannot be reached or answers 429 or 5xx; null for none. Its agents must be granted the same models there.",
+      ),
   })
   .describe("A model provider. Only the gateway holds its key and only the gateway reaches it.");
 export type ModelProviderSpec = z.infer<typeof ModelProviderSpec>;

@@ -122,12 +122,12 @@ function mcpServers(spec: HostSpec, agent: string): object {
   return { mcp: { servers: Object.fromEntries(servers.sort().map((server) => [server, entry(server)])) } };
 }
 
-/** OpenClaw appends `/chat/completions` to the one base and `/v1/messages` to the other. */
+/** OpenClaw appends `/chat/completions`, `/v1/messages` or `/models/<id>:streamGenerateContent` to the base. */
 function endpoint(provider: string, kind: ProviderKind): { baseUrl: string; api: string } {
   const base = `http://127.0.0.1:${GATEWAY_PORT}/${provider}`;
-  return kind === "anthropic"
-    ? { baseUrl: base, api: "anthropic-messages" }
-    : { baseUrl: `${base}/v1`, api: "openai-completions" };
+  if (kind === "anthropic") return { baseUrl: base, api: "anthropic-messages" };
+  if (kind === "google") return { baseUrl: `${base}/v1beta`, api: "google-generative-ai" };
+  return { baseUrl: `${base}/v1`, api: "openai-completions" };
 }
 
 /** What the spec does not know of a model, OpenClaw is told low; costs are the gateway's to count. */

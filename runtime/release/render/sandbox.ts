@@ -3,7 +3,7 @@ import { FORWARD_PORTS } from "../../policy/egress/forwards.ts";
 import { type Principal, usesEgress } from "../../policy/egress/principals.ts";
 import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
-import { PRINCIPAL_UIDS } from "../../spec/names.ts";
+import { GATEWAY_ADMIN_PORT, PRINCIPAL_UIDS } from "../../spec/names.ts";
 import { configFolder, RESOLV_CONF } from "./configs.ts";
 import { agentHome } from "./openclaw-config.ts";
 import { type Provided, runtimeComponent, serverComponent } from "./requirements.ts";
@@ -25,7 +25,7 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
     hosts: `${CURRENT}/${configFolder(principal)}/hosts`,
     resolvConf: `${CURRENT}/${RESOLV_CONF}`,
     config: `${CURRENT}/${configFolder(principal)}`,
-    bind: principal.port === null ? [] : [String(principal.port)],
+    bind: boundPorts(principal),
     loopbackOnly: !usesEgress(principal),
   };
   if (principal.kind === "agent") return agentSandbox(spec, principal, provided, common);
@@ -34,6 +34,11 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
   // all that any principal could be given, so that a new grant changes its configuration alone
   const bind = [PRINCIPAL_UIDS, FORWARD_PORTS].map(({ first, last }) => `${first}-${last}`);
   return render(egressTemplate, { ...common, bind, loopbackOnly: false }, partials);
+}
+
+function boundPorts({ kind, port }: Principal): string[] {
+  if (port === null) return [];
+  return kind === "gateway" ? [String(port), String(GATEWAY_ADMIN_PORT)] : [String(port)];
 }
 
 function agentSandbox(spec: HostSpec, { name }: Principal, provided: Provided, common: object): string {

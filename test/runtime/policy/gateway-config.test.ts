@@ -29,12 +29,35 @@ describe("the gateway's configuration", () => {
   });
 
   it("grants each agent its models of each provider", () => {
+    const limits = { requestsPerMinute: null, tokensPerMinute: null, concurrentCalls: null };
     expect(gatewayConfig(sampleSpec(), hash).routes.map(({ grants }) => grants)).toEqual([
-      [{ agent: "ops", models: ["claude-haiku-4-5", "claude-sonnet-4-6"] }],
+      [{ agent: "ops", models: ["claude-haiku-4-5", "claude-sonnet-4-6"], limits }],
       [
-        { agent: "ops", models: ["demo-1"] },
-        { agent: "web-hook", models: ["demo-1"] },
+        { agent: "ops", models: ["demo-1"], limits },
+        { agent: "web-hook", models: ["demo-1"], limits },
       ],
     ]);
+  });
+
+  it("has a cap for each budget that is set, and a ledger on the data volume", () => {
+    const spec = sampleSpec((s) => {
+      s.budget = { timeZone: "Europe/Berlin", usdPerDay: null, usdPerMonth: 100 };
+      const [grant] = s.grants.invoke;
+      if (grant !== undefined) grant.budget = { usdPerDay: 5, usdPerMonth: null };
+      if (s.agents.ops !== undefined) s.agents.ops.budget = { usdPerDay: 7, usdPerMonth: null };
+      const rates = { input: 3, output: 15, cacheRead: 0.3, cacheWrite: 3.75, cacheWrite1h: 6 };
+      for (const id of ["claude-sonnet-4-6", "claude-haiku-4-5"])
+        if (s.models.claude !== undefined)
+          s.models.claude.prices[id] = { ...rates, above: null, contextTokens: 200_000 };
+    });
+    const { budgets, routes } = gatewayConfig(spec, hash);
+    expect(budgets).toMatchObject({ timeZone: "Europe/Berlin", ledger: "/var/lib/bailiwick/gateway/ledger.db" });
+    expect(budgets.caps).toEqual([
+      { scope: "host", usdPerDay: null, usdPerMonth: 100 },
+      { scope: "agent/ops", usdPerDay: 7, usdPerMonth: null },
+      { scope: "grant/ops/claude", usdPerDay: 5, usdPerMonth: null },
+    ]);
+    expect(routes[0]?.prices["claude-sonnet-4-6"]?.output).toBe(15);
+    expect(routes[1]?.prices["demo-1"]?.output).toBe(0);
   });
 });

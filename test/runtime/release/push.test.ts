@@ -2,6 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { NO_BUDGET, NO_LIMITS } from "../../../runtime/policy/models/schema.ts";
 import { Activator, HostError } from "../../../runtime/release/activator-client.ts";
 import { UnhealthyError } from "../../../runtime/release/confirm.ts";
 import { MissingSecretsError, sealCredentials } from "../../../runtime/release/seal.ts";
@@ -21,7 +22,7 @@ const version = (of: string) => sha256(of).slice(0, 32);
 const spec = sampleSpec((s) => {
   s.secrets["anthropic-key"] = { source: { kind: "env", variable: ANTHROPIC } };
   s.secrets.unused = { source: { kind: "env", variable: IDLE } };
-  s.grants.invoke.push({ agent: "ops", model: "idle", models: ["idle-1"] });
+  s.grants.invoke.push({ agent: "ops", model: "idle", models: ["idle-1"], budget: NO_BUDGET, limits: NO_LIMITS });
 });
 const GENERATED = ["agent.ops.gateway-token", "agent.ops.virtual-key", "agent.web-hook.virtual-key"];
 

@@ -94,7 +94,10 @@ const refused: [string, (spec: Spec) => unknown, string][] = [
   ],
   [
     "two agents with one uid",
-    (s) => Object.assign(s.agents, { two: { uid: s.agents.ops?.uid ?? 0, runtime: s.agents.ops?.runtime } }),
+    (s) =>
+      Object.assign(s.agents, {
+        two: { uid: s.agents.ops?.uid ?? 0, runtime: s.agents.ops?.runtime, budget: s.agents.ops?.budget },
+      }),
     `agents.two.uid: received 20101, already the uid (and so the port) of agent "ops"; set another uid for agent "two"`,
   ],
   [

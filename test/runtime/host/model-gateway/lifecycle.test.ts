@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { beforeEach, describe, expect, it } from "vitest";
+import { NO_LIMITS } from "../../../../runtime/policy/models/schema.ts";
 import { ask, chat, open, whole } from "./client.ts";
 import { configFor, launch, PROVIDER_KEY, type RunningGateway, startGateway, until } from "./program.ts";
 import { OPENAI_EVENTS, provider, startUpstream } from "./test-upstream.ts";
@@ -36,8 +37,12 @@ const withRoute = (change: object) => ({ ...good, routes: [{ ...gpt, ...change }
 const bad: [string, unknown, RegExp][] = [
   ["is no JSON", "{", /gateway\.json: is not valid JSON/],
   ["has an unknown key", { ...good, admin: true }, /document: .*admin/],
-  ["listens everywhere", { ...good, listen: { host: "0.0.0.0", port: 0 } }, /listen\.host/],
-  ["has an impossible port", { ...good, listen: { host: "127.0.0.1", port: 70000 } }, /listen\.port: received 70000/],
+  ["listens everywhere", { ...good, listen: { host: "0.0.0.0", port: 0, adminPort: 0 } }, /listen\.host/],
+  [
+    "has an impossible port",
+    { ...good, listen: { host: "127.0.0.1", port: 70000, adminPort: 0 } },
+    /listen\.port: received 70000/,
+  ],
   ["has a limit of 0", { ...good, limits: { ...good.limits, idleTimeoutMs: 0 } }, /limits\.idleTimeoutMs: received 0/],
   ["has an unknown provider", withRoute({ provider: "other" }), /routes\.0\.provider/],
   ["reaches http elsewhere", withRoute({ upstream: "http://10.0.0.5" }), /upstream: received "http:\/\/10.0.0.5"/],
@@ -97,7 +102,7 @@ describe("at start", () => {
   });
 
   it("a port that is taken ends it with a reason", async () => {
-    const { exited, output } = launch({ ...good, listen: { host: "127.0.0.1", port: upstream.port } });
+    const { exited, output } = launch({ ...good, listen: { host: "127.0.0.1", port: upstream.port, adminPort: 0 } });
     expect(await exited).toBe(1);
     expect(output()).toContain(`cannot listen on 127.0.0.1:${upstream.port} (EADDRINUSE)`);
   });
@@ -122,7 +127,7 @@ describe("SIGHUP", () => {
     const { rest, down } = await openStream(gateway);
     expect([await status(gateway, "gpt-5.6"), await status(gateway, "gpt-7")]).toEqual([200, 403]);
 
-    gateway.configure(withRoute({ grants: [{ agent: "ops", models: ["gpt-7"] }] }));
+    gateway.configure(withRoute({ grants: [{ agent: "ops", models: ["gpt-7"], limits: NO_LIMITS }] }));
     gateway.setKey("sk-canary-second-key");
     gateway.signal("SIGHUP");
     await until(() => gateway.output().includes('"msg":"reloaded"'), "the reload");
@@ -147,7 +152,7 @@ describe("SIGHUP", () => {
       expect(String(refused().at(-1)?.problem), what).toMatch(reason);
       expect(await status(gateway, "gpt-5.6"), what).toBe(200);
     }
-    gateway.configure({ ...good, listen: { host: "127.0.0.1", port: 1 } });
+    gateway.configure({ ...good, listen: { host: "127.0.0.1", port: 1, adminPort: 0 } });
     gateway.signal("SIGHUP");
     await until(() => gateway.output().includes("listen.port changed; restart"), "the refusal of another port");
     gateway.configure(good);

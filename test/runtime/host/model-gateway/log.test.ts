@@ -1,5 +1,6 @@
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { errorCode } from "../../../../runtime/host/model-gateway/log.ts";
+import { sha256 } from "../../../../runtime/spec/digest.ts";
 import { ask, asOps, chat, open, raw } from "./client.ts";
 import { configFor, KEYS, type RunningGateway, startGateway, until } from "./program.ts";
 import { OPENAI_ANSWER, provider, startUpstream, type TestUpstream } from "./test-upstream.ts";
@@ -23,8 +24,16 @@ describe("the log", () => {
       time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
       port: gateway.port,
       node: process.version,
-      routes: ["claude (anthropic)", "gpt (openai)", "local (openai-compatible)", "demo (demo)"],
+      routes: [
+        "claude (anthropic)",
+        "gpt (openai)",
+        "local (openai-compatible)",
+        "demo (demo)",
+        "gemini (google)",
+        "router (openrouter)",
+      ],
       agents: 2,
+      adminPort: gateway.adminPort,
       msg: "started",
     });
   });
@@ -51,6 +60,14 @@ describe("the log", () => {
       msToFirstByte: expect.any(Number),
       ms: expect.any(Number),
       upstreamRequestId: "req_up_1",
+      attempts: 1,
+      servedBy: "gpt",
+      keyId: sha256(KEYS.ops).slice(0, 8),
+      inputTokens: 9,
+      outputTokens: 2,
+      usd: 0.000000029,
+      usdIsReserved: false,
+      changed: [],
       msg: "call",
     });
     expect(Number(line.ms)).toBeGreaterThanOrEqual(Number(line.msToFirstByte));

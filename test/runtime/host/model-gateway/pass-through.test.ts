@@ -156,9 +156,7 @@ describe("headers up", () => {
   it("hold nothing else of the client: no key, cookie, upstream override, encoding, trace, forwarding", async () => {
     const canary = "canary-header-value";
     const dropped = [
-      ..."cookie x-goog-api-key api-key proxy-authorization openai-organization openai-project idempotency-key".split(
-        " ",
-      ),
+      ..."cookie api-key proxy-authorization openai-organization openai-project idempotency-key".split(" "),
       ..."x-forwarded-for x-forwarded-host forwarded via referer origin x-http-method-override x-original-url".split(
         " ",
       ),

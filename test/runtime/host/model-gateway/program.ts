@@ -5,12 +5,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buildSync } from "esbuild";
 import { afterAll } from "vitest";
-import type { GatewayConfig } from "../../../../runtime/policy/models/schema.ts";
+import { type GatewayConfig, type ModelPrice, NO_LIMITS } from "../../../../runtime/policy/models/schema.ts";
 import { sha256 } from "../../../../runtime/spec/digest.ts";
 
 // The gateway as it runs on a host: one bundled file, a process of its own, under the Node that runs the tests.
 
 export const PROVIDER_KEY = "sk-canary-provider-0123456789abcdef";
+/** 1 nanodollar a byte of input at most, 10 a token of output. */
+export const PRICE: ModelPrice = {
+  ...{ input: 0.001, output: 0.01, cacheRead: 0.0001, cacheWrite: 0.001, cacheWrite1h: 0.002 },
+  ...{ above: null, contextTokens: 200_000 },
+};
+
 export const KEYS = { ops: "bw-canary-virtual-ops", docs: "bw-canary-virtual-docs" } as const;
 
 const folder = mkdtempSync(join(tmpdir(), "bailiwick-gateway-test-"));
@@ -40,10 +46,12 @@ export function configFor(upstream: string, change: Partial<GatewayConfig> = {})
     provider,
     upstream,
     credential: provider === "demo" ? null : "provider-key",
-    grants: agents.map((agent) => ({ agent, models })),
+    grants: agents.map((agent) => ({ agent, models, limits: NO_LIMITS })),
+    fallback: null,
+    prices: Object.fromEntries(models.map((model) => [model, PRICE])),
   });
   return {
-    listen: { host: "127.0.0.1", port: 0 },
+    listen: { host: "127.0.0.1", port: 0, adminPort: 0 },
     keys: [
       { agent: "ops", sha256: [sha256(KEYS.ops)] },
       { agent: "docs", sha256: [sha256(KEYS.docs), sha256("bw-second-key-docs")] },
@@ -53,7 +61,10 @@ export function configFor(upstream: string, change: Partial<GatewayConfig> = {})
       route("gpt", "openai", ["gpt-5.6", "gpt-5.6-mini"], ["ops", "docs"]),
       route("local", "openai-compatible", ["qwen"], ["ops"]),
       route("demo", "demo", ["demo"], ["ops"]),
+      route("gemini", "google", ["gemini-3-pro"], ["ops"]),
+      route("router", "openrouter", ["vendor/model-1"], ["ops"]),
     ],
+    budgets: { timeZone: "UTC", ledger: ":memory:", maxOutputTokens: 1000, caps: [] },
     limits: { bodyBytes: 256 * 1024, headerTimeoutMs: 20_000, idleTimeoutMs: 20_000 },
     ...change,
   };
@@ -61,6 +72,7 @@ export function configFor(upstream: string, change: Partial<GatewayConfig> = {})
 
 export interface RunningGateway {
   readonly port: number;
+  readonly adminPort: number;
   readonly pid: number;
   /** Everything on stdout and stderr so far. */
   output(): string;
@@ -123,6 +135,7 @@ export async function startGateway(config: unknown, options: StartOptions = {}):
   if (line === undefined) throw new Error(`the gateway did not start: ${output()}`);
   return {
     port: Number(line.port),
+    adminPort: Number(line.adminPort),
     pid: child.pid ?? 0,
     output,
     lines,

@@ -1,3 +1,4 @@
+import { NO_BUDGET, NO_LIMITS } from "../../../../runtime/policy/models/schema.ts";
 import type { ReleaseInput } from "../../../../runtime/release/render/input.ts";
 import { requiredComponents, requiredCredentials } from "../../../../runtime/release/render/requirements.ts";
 import { sha256 } from "../../../../runtime/spec/digest.ts";
@@ -24,12 +25,40 @@ export function sampleSpec(change: (spec: HostSpec) => void = () => {}): HostSpe
       unused: { source: { kind: "env", variable: "UNUSED" } },
     },
     models: {
-      claude: { provider: "anthropic", url: "https://api.provider.test", apiKey: "anthropic-key", uid: null },
-      demo: { provider: "demo", url: null, apiKey: null, uid: principalUid("model/demo") },
-      idle: { provider: "openai", url: "https://api.idle.test", apiKey: "unused", uid: null },
+      claude: {
+        provider: "anthropic",
+        url: "https://api.provider.test",
+        apiKey: "anthropic-key",
+        uid: null,
+        prices: {},
+        budget: NO_BUDGET,
+        fallback: null,
+      },
+      demo: {
+        provider: "demo",
+        url: null,
+        apiKey: null,
+        uid: principalUid("model/demo"),
+        prices: {},
+        budget: NO_BUDGET,
+        fallback: null,
+      },
+      idle: {
+        provider: "openai",
+        url: "https://api.idle.test",
+        apiKey: "unused",
+        uid: null,
+        prices: {},
+        budget: NO_BUDGET,
+        fallback: null,
+      },
     },
     agents: {
-      ops: { uid: principalUid("agent/ops"), runtime: { kind: "openclaw", version: "2026.9.6", model: null } },
+      ops: {
+        uid: principalUid("agent/ops"),
+        runtime: { kind: "openclaw", version: "2026.9.6", model: null },
+        budget: NO_BUDGET,
+      },
       "web-hook": {
         uid: principalUid("agent/web-hook"),
         runtime: {
@@ -40,14 +69,21 @@ export function sampleSpec(change: (spec: HostSpec) => void = () => {}): HostSpe
           health: "/healthz",
           ask: null,
         },
+        budget: NO_BUDGET,
       },
     },
     workspaces: { repo: {}, docs: {} },
     grants: {
       invoke: [
-        { agent: "ops", model: "claude", models: ["claude-sonnet-4-6", "claude-haiku-4-5"] },
-        { agent: "ops", model: "demo", models: ["demo-1"] },
-        { agent: "web-hook", model: "demo", models: ["demo-1"] },
+        {
+          agent: "ops",
+          model: "claude",
+          models: ["claude-sonnet-4-6", "claude-haiku-4-5"],
+          budget: NO_BUDGET,
+          limits: NO_LIMITS,
+        },
+        { agent: "ops", model: "demo", models: ["demo-1"], budget: NO_BUDGET, limits: NO_LIMITS },
+        { agent: "web-hook", model: "demo", models: ["demo-1"], budget: NO_BUDGET, limits: NO_LIMITS },
       ],
       mount: [
         { agent: "ops", workspace: "repo", mode: "rw" },
@@ -61,6 +97,7 @@ export function sampleSpec(change: (spec: HostSpec) => void = () => {}): HostSpe
       ],
       connect: [],
     },
+    budget: { timeZone: "UTC", ...NO_BUDGET },
     timeouts: { baselineSeconds: 300, healthSeconds: 180, confirmSeconds: 60, drainSeconds: 10 },
     keepReleases: 3,
   };
