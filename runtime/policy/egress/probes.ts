@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { GATEWAY_ADMIN_PORT } from "../../spec/names.ts";
 import { broken, held, mustBeRefused, mustNotLeave, refusedAtOnce, together, unprovable, words } from "../judgement.ts";
 import type { Attempt, Judgement, Outcome, Probe, ProbedHost, Subject } from "../probe.ts";
 import { METADATA_IPV4, METADATA_IPV6 } from "./addresses.ts";
@@ -160,6 +161,10 @@ function ports(subject: Subject, principal: Principal, others: readonly Principa
     (principal.kind === "gateway" && other.kind === "model" && invoke.some(({ model }) => model === other.name));
   const targets = others.flatMap((other) => [
     ...(other.port === null || granted(other) ? [] : [{ what: `port ${other.port} of ${other.id}`, port: other.port }]),
+    // what it counts is root's to read, whoever may call a model
+    ...(other.kind === "gateway"
+      ? [{ what: `counts of ${other.id}, port ${GATEWAY_ADMIN_PORT}`, port: GATEWAY_ADMIN_PORT }]
+      : []),
     ...frontendsOf(other).map((port) => ({ what: `egress of ${other.id}, port ${port}`, port })),
   ]);
   return {

@@ -65,7 +65,10 @@ export const GrantableAddress = z.string().superRefine((text, ctx) => {
 
 export const ConnectGrant = z
   .strictObject({
-    principal: EgressGrant.shape.principal,
+    principal: z
+      .string()
+      .regex(/^(gateway|agent\/[a-z0-9-]+)$/)
+      .describe("Who may connect: `agent/<name>` or `gateway`."),
     host: z
       .union([DnsName, GrantableAddress])
       .describe("Exact DNS name, which must lead to a public address, or an IP address, private or public."),

@@ -138,6 +138,8 @@ describe("ports", () => {
     expect(of("agent/web-hook")).not.toContain("4000");
     expect(of("agent/web-hook")).toContain(String(principalPort(principalUid("agent/ops"))));
     expect(of("model/demo")).toContain("4000");
+    // what the gateway counts is nobody's
+    for (const id of ["agent/ops", "agent/web-hook", "model/demo"]) expect(of(id)).toContain("4001");
   });
 
   it("are not granted to a model by the name of an agent that has a grant", () => {
