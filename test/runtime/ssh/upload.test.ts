@@ -212,11 +212,14 @@ describe.skipIf(missing)("uploadComponent, to the real sshd", () => {
 
   it("gives up on an archive that changes while it is sent, and leaves nothing", async () => {
     const changing = join(dir, "changing.tar.zst");
-    writeFileSync(changing, readFileSync(path));
-    const flip = () => writeFileSync(changing, randomBytes(archive.bytes));
+    // more than is read ahead of what has been sent
+    const bytes = 8 * 1024 * 1024;
+    writeFileSync(changing, randomBytes(bytes));
+    const flip = () => writeFileSync(changing, randomBytes(bytes));
     let first = true;
     const attempt = upload({
       path: changing,
+      archive: describeArchive(changing),
       progress: () => {
         if (first) flip();
         first = false;
