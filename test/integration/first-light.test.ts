@@ -105,7 +105,7 @@ describe("first light", () => {
     expect(answer.reply).toContain("this is the demo model of bailiwick");
     expect(answer.reply).toContain("canary-prompt-1234");
     const log = ok(await bailiwick("logs", "box", "--unit", "gateway", "-n", "20")).stdout;
-    expect(log).toMatch(/"agent":"puppet","route":"demo"/);
+    expect(log).toMatch(/"agent":"puppet","keyId":"[0-9a-f]+","route":"demo"/);
     expect(log).not.toContain("canary-prompt-1234");
     expect(ok(await bailiwick("ask", "box", "are you puppet?", "--agent", "puppet")).stdout).toContain("demo model");
     const nobody = await bailiwick("ask", "box", "is anybody there?", "--agent", "nobody");
