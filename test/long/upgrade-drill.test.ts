@@ -76,15 +76,16 @@ describe("an upgrade of OpenClaw", () => {
 
   it("is undone, state and all, when the newer one cannot use what it finds", async () => {
     ok(await project.bailiwick(["rollback", "drill"]));
-    // when the newer one starts, its database is as a migration leaves it that stopped half way
+    // When the newer one starts, its database is as a migration leaves it that stopped half way. What a unit runs before
+    // itself sees the files that the unit sees: of /run and /opt next to nothing.
     const hold = "/run/systemd/system/bailiwick-agent-main.service.d";
     await asRoot(`
 mkdir -p ${hold}
-cat >/run/spoil <<'END'
-grep -q openclaw-${NEW} /opt/bailiwick/current/manifest.json || exit 0
+cat >/usr/local/sbin/spoil <<'END'
+grep -q '"version": "${NEW}"' /opt/bailiwick/components/*/node_modules/openclaw/package.json || exit 0
 for f in $(find ${state} -name '*.sqlite'); do echo half a migration >$f; done
 END
-printf '[Service]\\nExecStartPre=+/bin/sh /run/spoil\\n' >${hold}/spoil.conf
+printf '[Service]\\nExecStartPre=+/bin/sh /usr/local/sbin/spoil\\n' >${hold}/spoil.conf
 systemctl daemon-reload`);
     // to Terraform nothing has changed since the deploy before the rollback
     const failed = await project.bailiwick(["push", "drill"]);
