@@ -234,6 +234,18 @@ export class Hosts implements Machines {
     ip("-n", namespace, "route", "add", "203.0.113.0/24", "via", GATEWAY, "dev", "public0", "src", address);
   }
 
+  /** What the firewalls dropped, and admitted of new connections, since their rules were last set. */
+  counted(): { dropped: number; admitted: number } {
+    const args = [`--net=/run/netns/${this.#edge}`, "nft", "list", "table", "inet", "firewalls"];
+    const text = execFileSync("nsenter", args, { encoding: "utf8" });
+    const count = (verdict: string) =>
+      [...text.matchAll(new RegExp(`counter packets (\\d+) bytes \\d+ ${verdict}`, "g"))].reduce(
+        (n, [, packets]) => n + Number(packets),
+        0,
+      );
+    return { dropped: count("drop"), admitted: count("accept") };
+  }
+
   /** As Hetzner's: stateful, everything that comes in is dropped but what a rule admits, all that goes out goes. */
   #filter(): void {
     const accept = [...this.#rules].flatMap(([address, rules]) =>
@@ -241,7 +253,7 @@ export class Hosts implements Machines {
         const four = source_ips.filter((one) => !one.includes(":"));
         if (direction !== "in" || four.length === 0) return [];
         const from = four.includes("0.0.0.0/0") ? "" : `ip saddr { ${four.join(", ")} }`;
-        return [`iifname down0 ip daddr ${address} ${from} ${protocol} dport ${port} accept`];
+        return [`iifname down0 ip daddr ${address} ${from} ${protocol} dport ${port} counter accept`];
       }),
     );
     const rules = `add table inet firewalls
