@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BASELINE_PACKAGES } from "../../cloud-init/baseline.ts";
 import { ensureImage } from "../../runtime/local/image.ts";
@@ -55,7 +56,11 @@ describe.skipIf(missing !== undefined)("stacks/hetzner.ts on servers that are ho
     hosts = new Hosts(image);
     api = new HetznerApi(hosts);
     hosts.onFirstBoot = async (made, address) => {
-      firstBoot.operator = await hosts.says(address);
+      // first boot restarts sshd when it has hardened it
+      for (let i = 0; i < 40 && !firstBoot.operator.startsWith("SSH-"); i++) {
+        firstBoot.operator = await hosts.says(address);
+        await sleep(250);
+      }
       const before = hosts.counted();
       firstBoot.stranger = await hosts.says(address, 22, STRANGER);
       const { dropped, admitted } = hosts.counted();
