@@ -10,6 +10,9 @@ import { type LoopbackSshd, sshdMissing, startSshd, username } from "../ssh/loop
 // A stand-in of `aws ec2-instance-connect open-tunnel`, called with the same arguments and saying what it says, that leads
 // to a real sshd.
 const AWS = (target: number, calls: string) => `#!${process.execPath}
+// a tunnel ends with whom it is for
+const parent = process.ppid;
+setInterval(() => process.ppid === parent || process.exit(), 500);
 const { appendFileSync } = require("node:fs");
 const net = require("node:net");
 const argv = process.argv.slice(2);
