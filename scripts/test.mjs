@@ -10,6 +10,9 @@ const started = Date.now();
 const say = (line) => console.log(`\n[${((Date.now() - started) / 1000).toFixed(0).padStart(4)} s] ${line}`);
 const notRun = (what, reason) => console.log(`not run: ${what}: ${reason}`);
 const totals = { passed: 0, failed: 0, skipped: 0 };
+/** Told again before the totals, so that nobody has to search a long log for them. */
+const failures = [];
+const skips = [];
 
 async function main() {
   await installPackages(say);
@@ -39,8 +42,13 @@ async function check(program, args) {
     totals.passed += 1;
   } catch (error) {
     console.error(error.message);
-    totals.failed += 1;
+    fail(error.message);
   }
+}
+
+function fail(what) {
+  totals.failed += 1;
+  failures.push(what);
 }
 
 async function vitest(project, node, files = []) {
@@ -54,18 +62,26 @@ async function vitest(project, node, files = []) {
     totals.passed += result.numPassedTests;
     totals.failed += result.numFailedTests;
     totals.skipped += result.numPendingTests;
-    // A file that could not even be loaded fails without a test.
-    totals.failed += result.testResults.filter(
-      (file) => file.status === "failed" && file.assertionResults.length === 0,
-    ).length;
-    if (result.numTotalTests === 0) totals.failed += 1;
+    for (const file of result.testResults) remember(file);
+    if (result.numTotalTests === 0) fail(`project ${project} has no test`);
     return result;
   } catch (error) {
-    console.error(`project ${project} left no report: ${error.message}`);
-    totals.failed += 1;
+    fail(`project ${project} left no report: ${error.message}`);
   } finally {
     rmSync(directory, { recursive: true });
   }
+}
+
+function remember({ name, status, message, assertionResults }) {
+  const file = relative(process.cwd(), name);
+  const lines = (text) => text.trim().split("\n").slice(0, 12).join("\n    ");
+  for (const { fullName, status, failureMessages } of assertionResults) {
+    if (status === "failed") failures.push(`${file}: ${fullName}\n    ${lines(failureMessages.join("\n"))}`);
+    if (status === "pending" || status === "skipped") skips.push(`${file}: ${fullName}`);
+  }
+  if (status !== "failed" || assertionResults.some((test) => test.status === "failed")) return;
+  // A file that could not be loaded, or whose setup failed, fails without a failed test.
+  fail(`${file}\n    ${lines(message ?? "")}`);
 }
 
 /**
@@ -123,11 +139,10 @@ async function missingPackages() {
 }
 
 main()
-  .catch((error) => {
-    console.error(error.message);
-    totals.failed += 1;
-  })
+  .catch((error) => fail(error.message))
   .finally(() => {
+    for (const skip of skips) console.log(`skipped: ${skip}`);
+    for (const failure of failures) console.log(`failed: ${failure}`);
     const skipped = totals.skipped === 0 ? "" : `, ${totals.skipped} skipped`;
     console.log(`\n${totals.passed} passed, ${totals.failed} failed${skipped}`);
     process.exitCode = totals.failed === 0 && totals.passed > 0 ? 0 : 1;
