@@ -128,7 +128,7 @@ describe.skipIf(missing !== undefined)("stacks/hetzner.ts on servers that are ho
         ports.map(({ id, verdict, found }) => [id.slice("outside/ports-".length), [verdict, found]]),
       );
     };
-    const everyone = { direction: "in", source_ips: ["0.0.0.0/0"] } as const;
+    const everyone = { direction: "in" as const, source_ips: ["0.0.0.0/0"] };
     await hosts.setRules(server(), [
       { ...everyone, protocol: "tcp", port: "1-65535" },
       { ...everyone, protocol: "udp", port: "1-65535" },
