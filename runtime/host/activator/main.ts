@@ -127,6 +127,7 @@ async function underLock(line: string): Promise<LockedAnswer> {
 main(process.argv[2]).catch((error: Error) => {
   process.stderr.write(`${inWords(error)}\n`);
   process.exitCode = 1;
+  process.stdin.destroy(); // whoever asked may hold it open until told
 });
 
 function inWords(error: Error): string {
