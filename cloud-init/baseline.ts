@@ -151,7 +151,11 @@ function withoutName({ os, admin, dataDevice = DATA_DEVICE }: UserDataInput): st
   refuseUnless(keyHolds, "admin.publicKey", admin.publicKey, "one ed25519 public key line or the placeholder");
   const deviceHolds = /^[A-Za-z0-9_-]{1,64}$/.test(dataDevice);
   refuseUnless(deviceHolds, "dataDevice", dataDevice, "1 to 64 of A-Z a-z 0-9 _ -, a name below /dev/disk/by-id");
-  const text = render(loadTemplate(new URL("./user-data.yaml.hbs", import.meta.url)), templateData({ os, admin, dataDevice }), files());
+  const text = render(
+    loadTemplate(new URL("./user-data.yaml.hbs", import.meta.url)),
+    templateData({ os, admin, dataDevice }),
+    files(),
+  );
   const interpolated = /[$%]\{.*/.exec(text);
   if (interpolated) throw new Error(`user data contains "${interpolated[0]}", which Terraform would interpolate`);
   rendered.set(key, text);

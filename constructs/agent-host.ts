@@ -155,14 +155,18 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     const bootstrap = new Bootstrap(this, {
       generation: { host: this.name, os: OS, baseline: boot.digest, machine: generation },
       precondition: { condition: Op.lt(Fn.lengthOf(missing.asString), 1), errorMessage: missing.asString },
+      hostKey: this.machine.hostKey,
     });
     const file = specFile(this.name);
     const machine = this.machine.bind({
       name: this.name,
       specFile: file,
       bootstrap: bootstrap.resource,
-      userData: bootstrap.fill(boot.userData),
+      userData: this.machine.hostKey === undefined ? bootstrap.fill(boot.userData) : "",
       sshFrom: this.access.from.flatMap((network) => ("text" in network ? [network.text] : [])),
+      admins: Object.fromEntries(
+        this.access.admins.flatMap(({ name, key }) => ("text" in key ? [[name, key.text]] : [])),
+      ),
       realKeys: () => this.#realKeys(),
     });
     this.#sshFrom = machine.sshFrom;
