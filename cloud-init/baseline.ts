@@ -82,7 +82,7 @@ export function baselineDigest(input: Omit<UserDataInput, "host">): string {
 }
 
 /** A file of the baseline. */
-export interface BaselineFile {
+interface BaselineFile {
   readonly path: string;
   readonly content: string;
 }

@@ -4,7 +4,7 @@ import { rootShell } from "./root-shell.ts";
 
 const SCRIPT = readFileSync(new URL("./facts.sh", import.meta.url), "utf8");
 
-export interface Account {
+interface Account {
   readonly name: string;
   readonly uid: number;
   readonly shell: string;
@@ -13,7 +13,7 @@ export interface Account {
   readonly password: boolean;
 }
 
-export interface Listening {
+interface Listening {
   readonly protocol: string;
   /** Address and port, `0.0.0.0:22`. */
   readonly local: string;

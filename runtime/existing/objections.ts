@@ -25,8 +25,8 @@ export interface Objections {
 const BASE_UNITS = new RegExp(
   `^(${[
     "init\\.scope",
-    "(ssh|sshd|dbus|dbus-broker|cron|anacron|polkit|rsyslog|auditd|unattended-upgrades|needrestart|haveged|rngd|rng-tools)",
-    "(getty|serial-getty|console-getty|container-getty|autovt|ssh|user|user-runtime-dir|ifup|wpa_supplicant|dhcpcd)@.*",
+    "(console-getty|ssh|sshd|dbus|dbus-broker|cron|anacron|polkit|rsyslog|auditd|unattended-upgrades|needrestart|haveged|rngd|rng-tools)",
+    "(getty|serial-getty|container-getty|autovt|ssh|user|user-runtime-dir|ifup|wpa_supplicant|dhcpcd)@.*",
     "(networking|NetworkManager|wpa_supplicant|dhcpcd|isc-dhcp-client|ntpsec|chrony|chronyd|irqbalance|acpid|mdmonitor)",
     "(lvm2|systemd|apt-daily|cloud|hv|google|smartmontools|smartd|udisks2|vgauth|open-vm-tools|qemu-guest-agent).*",
     "bailiwick-.*",

@@ -71,7 +71,7 @@ describe.skipIf(missing !== undefined)("a host on a machine that was there befor
   const listing = () => {
     const where = "/etc /home /opt /root /usr/lib/bailiwick /usr/lib/systemd /var/backups /var/spool";
     const text = onMachine(
-      `find ${where} -xdev -type f -exec sha256sum {} + 2>/dev/null; find ${where} -xdev -type l -printf '%l  %p\\n' 2>/dev/null`,
+      `(find ${where} -xdev -type f -exec sha256sum {} +; find ${where} -xdev -type l -printf '%l  %p\\n') 2>/dev/null; true`,
     );
     return new Map(
       text
@@ -82,11 +82,12 @@ describe.skipIf(missing !== undefined)("a host on a machine that was there befor
   };
   const changed = (before: Map<string, string>, after: Map<string, string>) =>
     [...new Set([...before.keys(), ...after.keys()])].filter((path) => before.get(path) !== after.get(path)).sort();
-  const login = (user: string) => {
+  /** As a user of the machine, who trusts its own host key and no other. */
+  const ssh = (user: string, command = "id -un") => {
     const known = join(project.dir, "known_hosts");
     writeFileSync(known, `${address} ${own.publicKey}\n`);
     const options = ["-F", "none", "-i", project.env.BAILIWICK_SSH_KEY ?? "", "-o", "BatchMode=yes"];
-    const args = [...options, "-o", `UserKnownHostsFile=${known}`, `${user}@${address}`, "id -un"];
+    const args = [...options, "-o", `UserKnownHostsFile=${known}`, `${user}@${address}`, command];
     return project.run("ssh", args);
   };
   const dryRun = async () => {
@@ -107,15 +108,11 @@ describe.skipIf(missing !== undefined)("a host on a machine that was there befor
     key = readFileSync(`${file}.pub`, "utf8").trim();
     project.env.BAILIWICK_SSH_KEY = file;
     address = (await hosts.address("ipv4")) ?? "";
-    const ssh = [{ direction: "in", protocol: "tcp", port: "1-65535", source_ips: ["0.0.0.0/0"] }] as const;
-    await hosts.create(
-      { ...server, userData: plain(key) },
-      [...ssh.map((rule) => ({ ...rule, source_ips: [...rule.source_ips] }))],
-      address,
-    );
+    const open = { direction: "in" as const, protocol: "tcp", port: "1-65535", source_ips: ["0.0.0.0/0"] };
+    await hosts.create({ ...server, userData: plain(key) }, [open], address);
     project.write(app(address, key));
     await project.build("rack");
-    for (let i = 0; i < 40 && (await login("deploy")).code !== 0; i++) await sleep(250);
+    for (let i = 0; i < 40 && (await ssh("deploy")).code !== 0; i++) await sleep(250);
     while (!onMachine("ls /run/cloud-init/result.json 2>/dev/null || true").includes("result")) await sleep(250);
   });
 
@@ -125,8 +122,8 @@ describe.skipIf(missing !== undefined)("a host on a machine that was there befor
   });
 
   it("refuses a machine that runs other things, names them, and leaves it as it was", async () => {
-    onMachine("systemd-run -q --unit=shop python3 -m http.server 8080 </dev/null");
-    onMachine("useradd -m -s /bin/bash bob; mkdir -p ~bob/.ssh; echo ssh-ed25519 AAAA bob >~bob/.ssh/authorized_keys");
+    ok(await ssh("deploy", "sudo systemd-run -q --unit=shop python3 -m http.server 8080"));
+    onMachine("useradd -m -s /bin/bash bob; mkdir ~bob/.ssh; echo ssh-ed25519 AAAA bob >~bob/.ssh/authorized_keys");
     for (let i = 0; i < 40 && (await hosts.says(address, 8080)) === "refused"; i++) await sleep(100);
     files = listing();
     const ran = await project.cdktf(["deploy", "rack", "--auto-approve"]);
@@ -149,7 +146,7 @@ describe.skipIf(missing !== undefined)("a host on a machine that was there befor
   });
 
   it("says file by file what it would change, and changes nothing", async () => {
-    onMachine("systemctl stop shop; userdel -r bob 2>/dev/null");
+    ok(await ssh("deploy", "sudo systemctl stop shop; sudo userdel -r bob 2>&1"));
     files = listing();
     const told = await dryRun();
     expect(told.code, told.text).toBe(0);
@@ -203,7 +200,7 @@ describe.skipIf(missing !== undefined)("a host on a machine that was there befor
     const [shown] = hosts.hostKeys(address);
     expect(shown).toMatch(/^ssh-ed25519 /);
     expect(shown).not.toBe(own.publicKey);
-    expect((await login("deploy")).text).toContain("Host key verification failed");
+    expect((await ssh("deploy")).text).toContain("Host key verification failed");
     expect(onMachine("cat /home/deploy/.ssh/authorized_keys 2>&1 || true")).toContain("No such file");
   });
 
@@ -212,8 +209,8 @@ describe.skipIf(missing !== undefined)("a host on a machine that was there befor
     expect(flat(ran.text)).toContain("the machine is let go");
     expect(flat(ran.text)).toContain("stays: kernel settings");
     expect(hosts.hostKeys(address)).toEqual([own.publicKey]);
-    expect((await login("deploy")).stdout.trim()).toBe("deploy");
-    expect((await login("ada")).code).not.toBe(0);
+    expect((await ssh("deploy")).stdout.trim()).toBe("deploy");
+    expect((await ssh("ada")).code).not.toBe(0);
     const STAYS = /^\/etc\/(passwd|shadow|group|gshadow|subuid|subgid)-?$|^\/etc\/cloud\/cloud-init\.disabled$/;
     expect(changed(files, listing()).filter((path) => !STAYS.test(path))).toEqual([]);
     expect(onMachine("getent passwd | grep -c ^bw- || true; systemctl list-units --all 'bailiwick*' --no-legend")).toBe(
