@@ -10,6 +10,7 @@ import { Agent } from "./agent.ts";
 import { type AssembledSpec, assembleSpec, secretsOf } from "./assemble-spec.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import { type BudgetProps, budgetOf } from "./budget.ts";
+import { checkAtSynth } from "./checks/at-synth.ts";
 import { terraformLiteral } from "./command-line.ts";
 import { componentsDigest } from "./component-inputs.ts";
 import { GrantBook } from "./grants.ts";
@@ -179,6 +180,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       values: () => this.#assemble().values,
     });
     this.node.addValidation({ validate: () => this.#problems() });
+    checkAtSynth(this as unknown as AgentHost);
     writeSpecAtSynth(this, this.name, () => this.toSpec());
   }
 
