@@ -24,7 +24,8 @@ import { addRelease } from "./release.ts";
 import { Runtime } from "./runtime.ts";
 import type { Secret } from "./secret.ts";
 import { specFile, writeSpecAtSynth } from "./spec-files.ts";
-import { firstBoot } from "./user-data.ts";
+import { untraced } from "./untraced.ts";
+import { type FirstBoot, firstBoot } from "./user-data.ts";
 import { Workspace } from "./workspace.ts";
 
 export interface AgentHostProps<M extends Machine> {
@@ -123,6 +124,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   readonly #budget: HostSpec["budget"];
   readonly #baseline: string;
   readonly #sshFrom: readonly string[] | undefined;
+  #valid: { readonly text: string; readonly spec: HostSpec } | undefined;
 
   /**
    * @throws Refusal for a bad or taken name, a machine that carries another host or stands in another stack, an unknown
@@ -151,6 +153,14 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
 
     const boot = firstBoot(this.name, OS, this.access, this.machine.dataDevice);
     this.#baseline = boot.digest;
+    this.#sshFrom = untraced(() => this.#make(boot));
+    this.node.addValidation({ validate: () => this.#problems() });
+    checkAtSynth(this as unknown as AgentHost);
+    writeSpecAtSynth(this, this.name, () => this.toSpec());
+  }
+
+  /** Makes everything of the host that Terraform makes. */
+  #make(boot: FirstBoot): readonly string[] | undefined {
     const missing = new TerraformLocal(this, "missing", Lazy.stringValue({ produce: () => this.#missing() }));
     const generation = Lazy.stringValue({ produce: () => canonicalJson(this.machine.generation) });
     const bootstrap = new Bootstrap(this, {
@@ -170,7 +180,6 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       ),
       realKeys: () => this.#realKeys(),
     });
-    this.#sshFrom = machine.sshFrom;
     addRelease(this, {
       host: this.name,
       specFile: file,
@@ -179,9 +188,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       digests: () => ({ spec: digestOf(this.toSpec()), components: componentsDigest([...this.#agents.values()]) }),
       values: () => this.#assemble().values,
     });
-    this.node.addValidation({ validate: () => this.#problems() });
-    checkAtSynth(this as unknown as AgentHost);
-    writeSpecAtSynth(this, this.name, () => this.toSpec());
+    return machine.sshFrom;
   }
 
   /**
@@ -269,8 +276,14 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
    * @throws Refusal with one line per problem, each with its path
    */
   toSpec(): HostSpec {
+    // Asked for several times in a synth, when nothing changes any more: what was valid is not validated again.
+    const { spec } = this.#assemble();
+    const text = JSON.stringify(spec);
+    if (this.#valid?.text === text) return this.#valid.spec;
     try {
-      return parseHostSpec(this.#assemble().spec);
+      const valid = parseHostSpec(spec);
+      this.#valid = { text, spec: valid };
+      return valid;
     } catch (error) {
       if (error instanceof SpecError) throw new Refusal(error.problems.map((p) => this.#book.path(p)).join("\n"));
       throw error;

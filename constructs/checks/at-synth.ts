@@ -67,24 +67,26 @@ function checkApp(hosts: readonly AgentHost[]): string[] {
 
 function checkedStack(stack: TerraformStack, hosts: readonly AgentHost[]): CheckedStack {
   const all = stack.node.findAll();
-  const resources = all.flatMap((one) => (isChecked(one) ? [made(one)] : []));
+  const resources = new Map(all.flatMap((one) => (isChecked(one) ? [[one, made(one)] as const] : [])));
   const backend = all.find((one) => TerraformBackend.isBackend(one));
   return {
     path: stack.node.path,
     hosts: hosts.map((host) => checkedHost(host, resources)),
-    resources,
+    resources: [...resources.values()],
     backend: backend === undefined ? null : backendOf(backend as TerraformBackend),
   };
 }
 
-function checkedHost({ name, machine, access }: AgentHost, resources: readonly MadeResource[]): CheckedHost {
-  const { path } = machine.node;
+function checkedHost(
+  { name, machine, access }: AgentHost,
+  resources: ReadonlyMap<IConstruct, MadeResource>,
+): CheckedHost {
   return {
     name,
-    machine: path,
+    machine: machine.node.path,
     machineSpec: machine.spec,
     from: access.from.flatMap((one) => ("text" in one && !Token.isUnresolved(one.text) ? [one.text] : [])),
-    resources: resources.filter((one) => one.path.startsWith(`${path}/`)),
+    resources: machine.node.findAll().flatMap((one) => resources.get(one) ?? []),
   };
 }
 
