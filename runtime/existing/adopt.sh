@@ -47,4 +47,5 @@ put /usr/lib/bailiwick/apply "$apply" 755
 put /etc/ssh/sshd_config.d/10-bailiwick.conf "$sshd" 600
 # Its key has stood in no user data: there is nothing to be afraid of while the first push is awaited, and sshd stays up.
 [ -e /etc/bailiwick/claimed ] || date >/etc/bailiwick/claimed
-/bin/sh /usr/lib/bailiwick/apply
+# which step failed, and on what, is said on its stdout
+/bin/sh /usr/lib/bailiwick/apply >&2
