@@ -211,11 +211,11 @@ describe.skipIf(missing !== undefined)("a host on a machine that was there befor
     expect(hosts.hostKeys(address)).toEqual([own.publicKey]);
     expect((await ssh("deploy")).stdout.trim()).toBe("deploy");
     expect((await ssh("ada")).code).not.toBe(0);
-    const STAYS = /^\/etc\/(passwd|shadow|group|gshadow|subuid|subgid)-?$|^\/etc\/\.pwd\.lock$|^\/etc\/cloud\/cloud-init\.disabled$/;
+    const STAYS =
+      /^\/etc\/(passwd|shadow|group|gshadow|subuid|subgid)-?$|^\/etc\/\.pwd\.lock$|^\/etc\/cloud\/cloud-init\.disabled$/;
     expect(changed(files, listing()).filter((path) => !STAYS.test(path))).toEqual([]);
-    expect(onMachine("getent passwd | grep -c ^bw- || true; systemctl list-units --all 'bailiwick*' --no-legend")).toBe(
-      "0\n",
-    );
+    const left = "getent passwd | grep ^bw-; systemctl list-units --all 'bailiwick*' --no-legend; sudo nft list tables";
+    expect((await ssh("deploy", left)).stdout).toBe("");
     expect(onMachine("blkid -o value -s LABEL /dev/disk/by-id/bailiwick-data")).toBe("bw-data\n");
   });
 });
