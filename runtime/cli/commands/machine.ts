@@ -121,12 +121,18 @@ async function fromProject(name: string): Promise<Opened> {
     return pinnedTo(spec, { address, hostKey, user });
   }
   const resolved = existing(parseHostSpec(resolveBindings(host.spec, bindings.values)));
-  const actor = await findIdentity(resolved);
   const { address } = bindings.machine;
+  const { user, hostKey } = resolved.machine;
+  const actor = await findIdentity(resolved);
   const login = { host: address, username: actor.admin, identity: actor.identity };
-  const connection = await connectToHost({ ...login, spec: resolved, bindings, timeoutMs: 30_000 });
-  const place = { address, hostKey: bindings.bootstrap.publicKey, user: resolved.machine.user };
-  return { spec: resolved, place, actor, connection };
+  try {
+    const connection = await connectToHost({ ...login, spec: resolved, bindings, timeoutMs: 30_000 });
+    return { spec: resolved, place: { address, hostKey: bindings.bootstrap.publicKey, user }, actor, connection };
+  } catch (error) {
+    // a deploy has begun, and has not taken the machine
+    if (!(error instanceof AuthenticationError) || typeof hostKey !== "string") throw error;
+    return pinnedTo(resolved, { address, hostKey, user });
+  }
 }
 
 function placeFromTerraform(): Place {
