@@ -81,6 +81,46 @@ export function baselineDigest(input: Omit<UserDataInput, "host">): string {
   return sha256(withoutName({ ...input, host: NO_HOST }));
 }
 
+/** A file of the baseline. */
+interface BaselineFile {
+  readonly path: string;
+  readonly content: string;
+}
+
+/** The baseline without cloud-init around it, for a machine that was there before: the same files by another carrier. */
+export interface Baseline {
+  /** As in `baselineDigest`. */
+  readonly digest: string;
+  /** Every file that it puts in place, the apply script first. */
+  readonly files: readonly [apply: BaselineFile, sshd: BaselineFile, ...BaselineFile[]];
+}
+
+/**
+ * What the user data of the same input carries. Carried otherwise, the first two files are to be written (modes 0644 and
+ * 0600), the admin's account to be made with group `bailiwick-admins` and its key, and the first file to be run by /bin/sh
+ * as root, which writes the others. Ends in `/etc/bailiwick/baseline.json`.
+ *
+ * @throws Error when an input is refused
+ */
+export function renderBaseline(input: Omit<UserDataInput, "host">): Baseline {
+  const digest = baselineDigest(input);
+  const part = (template: string) => render(template, templateData(input), files());
+  const apply = part("{{> baseline}}\n").replace(`digest=${NO_DIGEST}`, `digest=${digest}`);
+  const carried = apply.split(/^@(?=[./])/m).slice(1);
+  return {
+    digest,
+    files: [
+      { path: "/usr/lib/bailiwick/apply", content: apply },
+      { path: "/etc/ssh/sshd_config.d/10-bailiwick.conf", content: part("{{> [sshd.conf]}}\n") },
+      ...carried.map((text) => {
+        const end = text.indexOf("\n");
+        const path = text.slice(0, end).replace(/^\.\//, "/usr/lib/bailiwick/");
+        return { path, content: text.slice(end + 1) };
+      }),
+    ],
+  };
+}
+
 function userData(input: UserDataInput, digest: string): string {
   const { host } = input;
   refuseUnless(Name.safeParse(host).success, "host", host, "a name of 1 to 20 of a-z, 0-9 and single hyphens");
@@ -93,12 +133,13 @@ function userData(input: UserDataInput, digest: string): string {
   return text;
 }
 
+const DATA_DEVICE = "bailiwick-data";
 const NO_HOST = "host";
 const NO_DIGEST = "0".repeat(64);
 const rendered = new Map<string, string>();
 
 /** The user data as it is for every host, rendered once for a fleet: it differs by the host's name and the digest alone. */
-function withoutName({ os, admin, dataDevice = "bailiwick-data" }: UserDataInput): string {
+function withoutName({ os, admin, dataDevice = DATA_DEVICE }: UserDataInput): string {
   const key = JSON.stringify([os, admin.name, admin.uid, admin.publicKey, dataDevice]);
   const known = rendered.get(key);
   if (known !== undefined) return known;
@@ -112,22 +153,27 @@ function withoutName({ os, admin, dataDevice = "bailiwick-data" }: UserDataInput
   refuseUnless(deviceHolds, "dataDevice", dataDevice, "1 to 64 of A-Z a-z 0-9 _ -, a name below /dev/disk/by-id");
   const text = render(
     loadTemplate(new URL("./user-data.yaml.hbs", import.meta.url)),
-    {
-      host: NO_HOST,
-      admin,
-      digest: NO_DIGEST,
-      dataDevice: `/dev/disk/by-id/${dataDevice}`,
-      codename: CODENAMES[os],
-      hostKey: { private: HOST_KEY_PRIVATE_PLACEHOLDER, public: HOST_KEY_PUBLIC_PLACEHOLDER },
-      packages: BASELINE_PACKAGES,
-      uids: { ...PRINCIPAL_UIDS, kept: SYSTEM_PRINCIPALS.egress + 1 },
-    },
+    templateData({ os, admin, dataDevice }),
     files(),
   );
   const interpolated = /[$%]\{.*/.exec(text);
   if (interpolated) throw new Error(`user data contains "${interpolated[0]}", which Terraform would interpolate`);
   rendered.set(key, text);
   return text;
+}
+
+/** What the templates are filled with: the same for every carrier of the baseline. */
+function templateData({ os, admin, dataDevice = DATA_DEVICE }: Omit<UserDataInput, "host">): object {
+  return {
+    host: NO_HOST,
+    admin,
+    digest: NO_DIGEST,
+    dataDevice: `/dev/disk/by-id/${dataDevice}`,
+    codename: CODENAMES[os],
+    hostKey: { private: HOST_KEY_PRIVATE_PLACEHOLDER, public: HOST_KEY_PUBLIC_PLACEHOLDER },
+    packages: BASELINE_PACKAGES,
+    uids: { ...PRINCIPAL_UIDS, kept: SYSTEM_PRINCIPALS.egress + 1 },
+  };
 }
 
 function refuseUnless(holds: boolean, field: string, received: unknown, takes: string): void {

@@ -10,6 +10,7 @@ import { Agent } from "./agent.ts";
 import { type AssembledSpec, assembleSpec, secretsOf } from "./assemble-spec.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import { type BudgetProps, budgetOf } from "./budget.ts";
+import { checkAtSynth } from "./checks/at-synth.ts";
 import { terraformLiteral } from "./command-line.ts";
 import { componentsDigest } from "./component-inputs.ts";
 import { GrantBook } from "./grants.ts";
@@ -23,7 +24,8 @@ import { addRelease } from "./release.ts";
 import { Runtime } from "./runtime.ts";
 import type { Secret } from "./secret.ts";
 import { specFile, writeSpecAtSynth } from "./spec-files.ts";
-import { firstBoot } from "./user-data.ts";
+import { untraced } from "./untraced.ts";
+import { type FirstBoot, firstBoot } from "./user-data.ts";
 import { Workspace } from "./workspace.ts";
 
 export interface AgentHostProps<M extends Machine> {
@@ -122,6 +124,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   readonly #budget: HostSpec["budget"];
   readonly #baseline: string;
   readonly #sshFrom: readonly string[] | undefined;
+  #valid: { readonly text: string; readonly spec: HostSpec } | undefined;
 
   /**
    * @throws Refusal for a bad or taken name, a machine that carries another host or stands in another stack, an unknown
@@ -150,22 +153,33 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
 
     const boot = firstBoot(this.name, OS, this.access, this.machine.dataDevice);
     this.#baseline = boot.digest;
+    this.#sshFrom = untraced(() => this.#make(boot));
+    this.node.addValidation({ validate: () => this.#problems() });
+    checkAtSynth(this as unknown as AgentHost);
+    writeSpecAtSynth(this, this.name, () => this.toSpec());
+  }
+
+  /** Makes everything of the host that Terraform makes. */
+  #make(boot: FirstBoot): readonly string[] | undefined {
     const missing = new TerraformLocal(this, "missing", Lazy.stringValue({ produce: () => this.#missing() }));
     const generation = Lazy.stringValue({ produce: () => canonicalJson(this.machine.generation) });
     const bootstrap = new Bootstrap(this, {
       generation: { host: this.name, os: OS, baseline: boot.digest, machine: generation },
       precondition: { condition: Op.lt(Fn.lengthOf(missing.asString), 1), errorMessage: missing.asString },
+      hostKey: this.machine.hostKey,
     });
     const file = specFile(this.name);
     const machine = this.machine.bind({
       name: this.name,
       specFile: file,
       bootstrap: bootstrap.resource,
-      userData: bootstrap.fill(boot.userData),
+      userData: this.machine.hostKey === undefined ? bootstrap.fill(boot.userData) : "",
       sshFrom: this.access.from.flatMap((network) => ("text" in network ? [network.text] : [])),
+      admins: Object.fromEntries(
+        this.access.admins.flatMap(({ name, key }) => ("text" in key ? [[name, key.text]] : [])),
+      ),
       realKeys: () => this.#realKeys(),
     });
-    this.#sshFrom = machine.sshFrom;
     addRelease(this, {
       host: this.name,
       specFile: file,
@@ -174,8 +188,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       digests: () => ({ spec: digestOf(this.toSpec()), components: componentsDigest([...this.#agents.values()]) }),
       values: () => this.#assemble().values,
     });
-    this.node.addValidation({ validate: () => this.#problems() });
-    writeSpecAtSynth(this, this.name, () => this.toSpec());
+    return machine.sshFrom;
   }
 
   /**
@@ -263,8 +276,14 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
    * @throws Refusal with one line per problem, each with its path
    */
   toSpec(): HostSpec {
+    // Asked for several times in a synth, when nothing changes any more: what was valid is not validated again.
+    const { spec } = this.#assemble();
+    const text = JSON.stringify(spec);
+    if (this.#valid?.text === text) return this.#valid.spec;
     try {
-      return parseHostSpec(this.#assemble().spec);
+      const valid = parseHostSpec(spec);
+      this.#valid = { text, spec: valid };
+      return valid;
     } catch (error) {
       if (error instanceof SpecError) throw new Refusal(error.problems.map((p) => this.#book.path(p)).join("\n"));
       throw error;

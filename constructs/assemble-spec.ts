@@ -55,7 +55,7 @@ export function assembleSpec(host: HostParts): AssembledSpec {
     name: host.name,
     os: host.os,
     baseline: host.baseline,
-    machine: host.machine.spec,
+    machine: machineEntry(host.machine.spec, bind),
     access: {
       bootstrapAdmin: admins[0]?.name ?? "",
       admins: Object.fromEntries(
@@ -89,6 +89,17 @@ export function assembleSpec(host: HostParts): AssembledSpec {
     keepReleases: host.keepReleases,
   };
   return { spec, values };
+}
+
+/** What Terraform knows of the machine at apply only is bound, as `machine.<field>`. */
+function machineEntry(
+  machine: Machine["spec"],
+  bind: (key: string, value: { text: string }) => string | Binding,
+): HostSpec["machine"] {
+  const fields = Object.entries(machine).map(([key, value]) =>
+    typeof value === "string" ? [key, bind(`machine.${key}`, { text: value })] : [key, value],
+  );
+  return Object.fromEntries(fields) as HostSpec["machine"];
 }
 
 /** The prices that are known of the models granted: set by the operator, or the list's. */

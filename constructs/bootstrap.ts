@@ -10,10 +10,12 @@ export interface BootstrapProps {
   readonly generation: Readonly<Record<string, unknown>>;
   /** Fails the plan of this stack while something is missing. */
   readonly precondition: Precondition;
+  /** The host key of a machine that has one already; undefined: one is made for it. */
+  readonly hostKey: string | undefined;
 }
 
 /**
- * The one-time host key that first contact is pinned to. Each synth makes a fresh pair, of which Terraform takes the one
+ * The host key that first contact is pinned to: of a machine that was there before its own, else a one-time key. Each synth makes a fresh pair, of which Terraform takes the one
  * of the synth after which `generation` first existed or changed, and ignores all others. The first push replaces it on
  * the host, and from then on it opens nothing.
  */
@@ -22,12 +24,21 @@ export class Bootstrap {
   /** Token for the public line. */
   readonly publicKey: string;
 
-  constructor(scope: Construct, { generation, precondition }: BootstrapProps) {
-    const pair = generateSshKeyPair("");
+  constructor(scope: Construct, { generation, precondition, hostKey }: BootstrapProps) {
     const replacedWith = new TerraformData(scope, "generation", {
       triggersReplace: generation,
       lifecycle: { precondition: [precondition] },
     });
+    if (hostKey !== undefined) {
+      // No pair is made: nobody but the machine itself must be able to show the key that it is trusted by.
+      this.resource = new TerraformData(scope, "bootstrap", {
+        input: { publicKey: hostKey },
+        replaceTriggeredBy: [replacedWith],
+      });
+      this.publicKey = this.resource.output("publicKey");
+      return;
+    }
+    const pair = generateSshKeyPair("");
     // The private half is a trigger, not an input: Terraform copies an input to the output and forgets there that it was
     // sensitive, so that plans of a replacement or a destroy would print it.
     this.resource = new TerraformData(scope, "bootstrap", {
@@ -39,7 +50,7 @@ export class Bootstrap {
     this.publicKey = this.resource.output("publicKey");
   }
 
-  /** The user data with the key in it: tokens, of which the private half is sensitive. */
+  /** The user data with the one-time key in it: tokens, of which the private half is sensitive. */
   fill(userData: string): string {
     // It stands in a YAML string in double quotes, where newlines are written as in JSON.
     const privateKey = Fn.trim(Fn.jsonencode(this.resource.trigger("privateKey")), Fn.rawString('"'));

@@ -7,6 +7,7 @@ export type { BudgetProps } from "./budget.ts";
 export * as hcloud from "./imports/hcloud/index.ts";
 export { AwsMachine } from "./machines/aws/aws-machine.ts";
 export type { AwsMachineProps } from "./machines/aws/props.ts";
+export { ExistingMachine, type ExistingMachineProps } from "./machines/existing/existing-machine.ts";
 export { HetznerMachine } from "./machines/hetzner/hetzner-machine.ts";
 export type { ExistingSubnet, HetznerMachineProps, NewNetwork } from "./machines/hetzner/props.ts";
 export { LocalMachine, type LocalMachineProps } from "./machines/local/local-machine.ts";

@@ -20,8 +20,16 @@ const UNKNOWN_CONTEXT = 2_000_000;
 
 type Listed = Record<string, number | { base: number; tiers: { start: number; price: number }[] } | undefined>;
 
-/** The list price of a model at its provider's own API; undefined if it is not known. */
+const looked = new Map<string, ModelPrice | undefined>();
+
+/** The list price of a model at its provider's own API; undefined if it is not known. Looked up once for a fleet. */
 export function listPrice(provider: ProviderKind, model: string): ModelPrice | undefined {
+  const key = `${provider} ${model}`;
+  if (!looked.has(key)) looked.set(key, lookUp(provider, model));
+  return looked.get(key);
+}
+
+function lookUp(provider: ProviderKind, model: string): ModelPrice | undefined {
   const providerId = LISTED[provider];
   if (providerId === undefined) return undefined;
   const found = calcPrice({ input_tokens: 0, output_tokens: 0 }, model, { providerId, timestamp: AS_OF });

@@ -42,6 +42,7 @@ export function addRelease(scope: Construct, props: ReleaseProps): void {
       components: digest("components"),
       bindings: Lazy.anyValue({ produce: bindings }),
     },
+    dependsOn: [machine.made],
     provisioners: [
       {
         command: bailiwickCommand(scope, ["push", host, "--spec", specFile, "--from-terraform"]),

@@ -1,4 +1,9 @@
-import { type LocalExecProvisioner, TerraformResource, type TerraformResourceLifecycle } from "cdktf";
+import {
+  type ITerraformDependable,
+  type LocalExecProvisioner,
+  TerraformResource,
+  type TerraformResourceLifecycle,
+} from "cdktf";
 import type { Construct } from "constructs";
 
 export interface TerraformDataProps {
@@ -7,7 +12,7 @@ export interface TerraformDataProps {
   readonly lifecycle?: Omit<TerraformResourceLifecycle, "replaceTriggeredBy">;
   /** Replacing one of these replaces this one. */
   readonly replaceTriggeredBy?: readonly TerraformData[];
-  readonly dependsOn?: readonly TerraformData[];
+  readonly dependsOn?: readonly ITerraformDependable[];
   readonly provisioners?: readonly Omit<LocalExecProvisioner, "type">[];
 }
 

@@ -18,10 +18,15 @@ const rules: { folder: RegExp; own: RegExp[]; packages: RegExp }[] = [
     own: [/^runtime\/(spec|policy|bundle|ssh)\//, /^cloud-init\//],
     packages: /^zod$/,
   },
+  {
+    folder: /^runtime\/existing\//,
+    own: [/^runtime\/(spec|ssh)\//, /^runtime\/release\/dry-run\.ts$/, /^cloud-init\//],
+    packages: /^zod$/,
+  },
   { folder: /^runtime\/verify\//, own: [/^runtime\/(spec|policy|ssh)\//], packages: /^zod$/ },
   {
     folder: /^runtime\/cli\//,
-    own: [/^runtime\/(spec|policy|bundle|ssh|local|release|verify)\//, /^cloud-init\//],
+    own: [/^runtime\/(spec|policy|bundle|ssh|local|existing|release|verify)\//, /^cloud-init\//],
     packages: /^zod$/,
   },
   { folder: /^runtime\/host\//, own: [/^runtime\/spec\//, SCHEMAS], packages: /^(zod|undici|pino|ajv)$/ },

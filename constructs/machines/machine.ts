@@ -16,6 +16,8 @@ export interface HostOnMachine {
   readonly userData: string;
   /** Networks that may reach sshd, as far as they are known: literal or tokens. */
   readonly sshFrom: readonly string[];
+  /** The admins' public key lines by name, as far as they are known: literal or tokens. */
+  readonly admins: Readonly<Record<string, string>>;
   /** Whether the host has a key of a real model provider. Known when all is put on it: ask at the end of synth. */
   readonly realKeys: () => boolean;
 }
@@ -42,12 +44,17 @@ export interface MachineReview {
 
 /** Where a host runs. A machine carries one host; `AgentHost` binds it. */
 export interface Machine extends IConstruct {
-  /** What the spec says of it; read at the end of synth. */
+  /** What the spec says of it; read at the end of synth. Strings in it may be tokens where the spec takes bindings. */
   readonly spec: HostSpec["machine"];
   /** Everything of it whose change needs a new machine; compared as JSON at the end of synth. The data volume outlives all of that. */
   readonly generation: Readonly<Record<string, string | number>>;
   /** Name of the data volume below /dev/disk/by-id; the id of one that is made at apply is DATA_VOLUME_PLACEHOLDER in it. */
   readonly dataDevice: string;
+  /**
+   * The host key that first contact must show, of a machine that has one already: literal or a token.
+   * @default a one-time key that is made for it, in its user data
+   */
+  readonly hostKey?: string;
   /** Makes the machine's resources; called once. */
   bind(host: HostOnMachine): MadeMachine;
   /** Called at synth, when all that is put on the machine is known. */

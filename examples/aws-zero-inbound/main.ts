@@ -1,4 +1,4 @@
-import { App, TerraformStack } from "cdktf";
+import { App, S3Backend, TerraformStack } from "cdktf";
 import type { Construct } from "constructs";
 import { Access, AgentHost, AwsMachine, ModelProvider, Secret } from "../../constructs/index.ts";
 
@@ -9,6 +9,12 @@ import { Access, AgentHost, AwsMachine, ModelProvider, Secret } from "../../cons
 export class AwsZeroInboundStack extends TerraformStack {
   constructor(scope: Construct, id: string) {
     super(scope, id);
+    const state = {
+      bucket: "example-team-terraform",
+      region: "eu-central-1",
+      key: "bailiwick/aws-zero-inbound.tfstate",
+    };
+    new S3Backend(this, { ...state, encrypt: true }).addOverride("use_lockfile", true);
     const host = new AgentHost(this, "quiet", {
       machine: new AwsMachine(this, "machine", { instanceType: "t3.medium", inbound: "instance-connect" }),
       // The networks are not used here: what the host sees is the endpoint's own.

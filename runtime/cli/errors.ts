@@ -1,3 +1,4 @@
+import { AdoptionRefusedError } from "../existing/adopt.ts";
 import { BaselineError } from "../release/baseline-wait.ts";
 import { UnconfirmedError, UnhealthyError } from "../release/confirm.ts";
 import { SpentKeyError } from "../release/host-trust.ts";
@@ -27,6 +28,7 @@ export function errorKind(error: unknown): string {
   if (error instanceof UnreachableError) return "unreachable";
   if (error instanceof UnhealthyError) return "unhealthy";
   if (error instanceof UnconfirmedError) return "unconfirmed";
+  if (error instanceof AdoptionRefusedError) return "refused";
   if (error instanceof BaselineError) return `baseline:${error.step}`;
   return "failed";
 }

@@ -18,7 +18,10 @@ export interface AdminIdentity {
  * `~/.ssh/id_ed25519`, then the ssh-agent.
  * @throws UsageError naming where it looked and whose keys would do
  */
-export async function findIdentity(spec: HostSpec): Promise<AdminIdentity> {
+export async function findIdentity(spec: {
+  readonly name: string;
+  readonly access: Pick<HostSpec["access"], "admins">;
+}): Promise<AdminIdentity> {
   const admins = new Map<string, string>();
   for (const [name, { publicKey }] of Object.entries(spec.access.admins))
     if (!isBinding(publicKey)) admins.set(keyOf(publicKey), name);

@@ -21,6 +21,7 @@ const commands: Record<string, () => Promise<Command>> = {
   doctor: async () => (await import("./commands/doctor.ts")).doctor,
   bundle: async () => (await import("./commands/bundle.ts")).bundle,
   local: async () => (await import("./commands/local.ts")).local,
+  machine: async () => (await import("./commands/machine.ts")).machine,
 };
 
 async function usage(): Promise<string> {

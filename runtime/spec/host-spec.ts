@@ -66,6 +66,20 @@ const AwsMachineSpec = z
   })
   .describe("An EC2 instance.");
 
+const ExistingMachineSpec = z
+  .strictObject({
+    kind: z.literal("existing").describe("A machine that was there before, with its operating system."),
+    address: bindable(z.string().min(1)).describe("IP address, or name, at which its sshd answers on port 22."),
+    user: z
+      .string()
+      .min(1)
+      .describe("Account that is logged in to at first: root, or one that may sudo without password."),
+    hostKey: bindable(SshPublicKey).describe("Its host key, which first contact must show: `ssh-ed25519 AAAA…`."),
+    dataDevice: z.string().min(1).describe("The data volume: name of a block device below /dev/disk/by-id."),
+    adopt: z.boolean().describe("Whether it is taken although other things run on it."),
+  })
+  .describe("A machine that was there before.");
+
 const Admin = z
   .strictObject({
     uid: z.number().int().min(1000).max(19999).describe("Unix uid of this admin's account."),
@@ -120,7 +134,7 @@ const HostFields = z
       .regex(/^[0-9a-f]{64}$/)
       .describe("Digest of the baseline that first boot must have applied."),
     machine: z
-      .discriminatedUnion("kind", [LocalMachineSpec, HetznerMachineSpec, AwsMachineSpec])
+      .discriminatedUnion("kind", [LocalMachineSpec, HetznerMachineSpec, AwsMachineSpec, ExistingMachineSpec])
       .describe("Where the host runs."),
     access: Access,
     secrets: named(

@@ -4,7 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import * as baseline from "../../cloud-init/baseline.ts";
-import { BASELINE_PACKAGES, baselineDigest, renderUserData, USER_DATA_LIMIT } from "../../cloud-init/baseline.ts";
+import {
+  BASELINE_PACKAGES,
+  baselineDigest,
+  renderBaseline,
+  renderUserData,
+  USER_DATA_LIMIT,
+} from "../../cloud-init/baseline.ts";
 import { applyScript, has, hostFile, hostFiles, INPUT, sshdSettings } from "./host-files.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "bailiwick-baseline-"));
@@ -86,6 +92,21 @@ describe("baseline digest", () => {
     const of = (change: object) => baselineDigest({ ...INPUT, admin: { ...INPUT.admin, ...change } });
     const publicKey = `ssh-ed25519 ${"A".repeat(68)}`;
     expect(new Set([of({}), of({ name: "bob" }), of({ uid: 1001 }), of({ publicKey })]).size).toBe(4);
+  });
+});
+
+describe("the baseline without cloud-init", () => {
+  it("is what the user data carries, file by file, under the same digest", () => {
+    const { digest, files } = renderBaseline(INPUT);
+    expect(digest).toBe(baselineDigest(INPUT));
+    const [apply, sshd, ...rest] = files;
+    expect(apply).toEqual({ path: "/usr/lib/bailiwick/apply", content: applyScript() });
+    expect(sshd).toEqual({ path: "/etc/ssh/sshd_config.d/10-bailiwick.conf", content: sshdSettings() });
+    const carried = [...hostFiles()].map(([path, content]) => ({
+      path: path.replace(/^\.\//, "/usr/lib/bailiwick/"),
+      content,
+    }));
+    expect(rest).toEqual(carried);
   });
 });
 

@@ -34,12 +34,19 @@ export class TerraformProject {
     this.#extra = extra;
   }
 
-  /** A synth of stack `box` in a fresh app, as each run of cdktf makes one. */
-  synth(build: (stack: TerraformStack) => void): void {
+  /**
+   * A synth of stack `box` in a fresh app, as each run of cdktf makes one.
+   * @param keep where its state is; default: a file of the project
+   */
+  synth(
+    build: (stack: TerraformStack) => void,
+    keep: (stack: TerraformStack) => void = (stack) =>
+      new LocalBackend(stack, { path: join(this.folder, "terraform.tfstate") }),
+  ): void {
     const context = { "bailiwick:command": resolve("test/stacks/recording-command.mjs") };
     const app = new App({ outdir: join(this.folder, "cdktf.out"), context });
     const stack = new TerraformStack(app, "box");
-    new LocalBackend(stack, { path: join(this.folder, "terraform.tfstate") });
+    keep(stack);
     build(stack);
     app.synth();
   }
