@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { GatewayConfig } from "../../policy/models/schema.ts";
+import { sha256 } from "../../spec/digest.ts";
 import { NAME_PATTERN } from "../../spec/names.ts";
 import { KeyRing } from "./keys.ts";
 import { wireFormat } from "./refusal.ts";
@@ -19,6 +20,8 @@ type ConfiguredRoute = GatewayConfig["routes"][number];
 
 /** All that decides about calls, as one value: a reload replaces it whole or not at all. Holds the providers' keys. */
 export interface Policy {
+  /** Hex sha256 of the configuration file. */
+  readonly digest: string;
   readonly listen: GatewayConfig["listen"];
   readonly limits: GatewayConfig["limits"];
   readonly budgets: GatewayConfig["budgets"];
@@ -29,16 +32,23 @@ export interface Policy {
 /**
  * Reads the configuration file and the credentials it names.
  * @param credentials the directory of the credentials, `$CREDENTIALS_DIRECTORY`; needed only if a route names one
+ * @param before the policy it takes the place of: of a provider that stays where it is, the connections and what is known
+ *   of its health stay too
  * @throws ConfigError
  */
-export function loadPolicy(file: string, credentials: string | undefined): Policy {
-  const config = parseConfig(file, readText(file, "the configuration"));
+export function loadPolicy(file: string, credentials: string | undefined, before?: Policy): Policy {
+  const text = readText(file, "the configuration");
+  const config = parseConfig(file, text);
+  const upstream = ({ name, upstream: url }: ConfiguredRoute) => {
+    const known = before?.routes.get(name)?.upstream;
+    return known?.url === url ? known : new Upstream(url);
+  };
   const routes = config.routes.map((route): [string, Route] => [
     route.name,
     {
       name: route.name,
       provider: route.provider,
-      upstream: new Upstream(route.upstream),
+      upstream: upstream(route),
       key: route.credential === null ? null : readCredential(credentials, route.credential),
       grants: new Map(route.grants.map(({ agent, models, limits }) => [agent, { models: new Set(models), limits }])),
       fallback: route.fallback,
@@ -46,7 +56,15 @@ export function loadPolicy(file: string, credentials: string | undefined): Polic
     },
   ]);
   const { listen, limits, budgets } = config;
-  return { listen, limits, budgets, keys: new KeyRing(config.keys), routes: new Map(routes) };
+  return { digest: sha256(text), listen, limits, budgets, keys: new KeyRing(config.keys), routes: new Map(routes) };
+}
+
+/**
+ * Whether the configuration alone, without its credentials, could be used.
+ * @throws ConfigError
+ */
+export function checkConfig(file: string): void {
+  parseConfig(file, readText(file, "the configuration"));
 }
 
 /**

@@ -2,7 +2,7 @@ import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { adminServer } from "./admin.ts";
 import type { Gateway } from "./call.ts";
-import { ConfigError, loadPolicy, type Policy } from "./config.ts";
+import { ConfigError, checkConfig, loadPolicy, type Policy } from "./config.ts";
 import { Ledger } from "./ledger.ts";
 import { Limiter } from "./limiter.ts";
 import { errorCode, openLog } from "./log.ts";
@@ -12,6 +12,7 @@ import { gatewayServer } from "./server.ts";
 // The model gateway: agents come with a virtual key and ask in their provider's own format; it decides by the grants,
 // adds the provider's key, and passes bytes through. Configured by one file and $CREDENTIALS_DIRECTORY alone.
 //   model-gateway <configuration file>
+//   model-gateway --check <configuration file>     says what is wrong with it, and ends
 // SIGHUP reads both again, SIGTERM lets open calls finish for at most DRAIN_MS.
 
 const DRAIN_MS = 10_000;
@@ -32,7 +33,7 @@ function initialPolicy(file: string | undefined): Policy {
 /** The new policy, or the old one if the new cannot be used. */
 function reloadedPolicy(gateway: Gateway, file: string): Policy {
   try {
-    const policy = loadPolicy(file, process.env.CREDENTIALS_DIRECTORY);
+    const policy = loadPolicy(file, process.env.CREDENTIALS_DIRECTORY, gateway.policy);
     for (const name of ["port", "adminPort"] as const)
       if (policy.listen[name] !== gateway.policy.listen[name])
         throw new ConfigError(`${file}: listen.${name} changed; restart the gateway for that`);
@@ -116,4 +117,17 @@ function main(file: string | undefined): void {
   });
 }
 
-main(process.argv[2]);
+function check(file: string | undefined): void {
+  try {
+    if (file === undefined) throw new ConfigError("--check: received no file; give the path of a configuration");
+    checkConfig(file);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`model-gateway: ${error.message}\n`);
+    process.exitCode = 1;
+  }
+}
+
+const [first, second] = process.argv.slice(2);
+if (first === "--check") check(second);
+else main(first);

@@ -5,10 +5,17 @@ import { digestOf } from "../../spec/digest.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseManifest } from "../../spec/manifest.ts";
 import { principalPort, principalUser } from "../../spec/names.ts";
+import { GATEWAY_CONFIG } from "./configs.ts";
 import type { ReleaseInput } from "./input.ts";
 import { agentHome, openclawWorkspace } from "./openclaw-config.ts";
 import { type Provided, requiredComponents, runtimeComponent } from "./requirements.ts";
 import { startedUnits, unitCredentials } from "./units.ts";
+
+/** Files that a unit takes by a reload, by the kind of its principal. */
+const RELOADED: Readonly<Partial<Record<Principal["kind"], string[]>>> = {
+  egress: ["etc/egress/haproxy.cfg"],
+  gateway: [GATEWAY_CONFIG],
+};
 
 /** What a release says about itself to the activator and to verify. */
 export function releaseManifest(
@@ -30,7 +37,7 @@ export function releaseManifest(
         name,
         principal: principal.id,
         chain: principal.chain,
-        reload: principal.kind === "egress" ? ["etc/egress/haproxy.cfg"] : [],
+        reload: RELOADED[principal.kind] ?? [],
         ready: name.endsWith(".service") ? readyEndpoint(spec, principal) : null,
       })),
     ),

@@ -14,7 +14,7 @@ import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseFile } from "../../spec/manifest.ts";
 import { principalUser } from "../../spec/names.ts";
 import type { CommandRuntime, OpenClawRuntime } from "../../spec/runtime.ts";
-import { configDigest, configFiles, configFolder } from "./configs.ts";
+import { configDigest, configFiles, configFolder, GATEWAY_CONFIG } from "./configs.ts";
 import type { Credential } from "./input.ts";
 import { MCP_TOKEN_VARIABLE, runtimeDirectory } from "./openclaw-config.ts";
 import { type Provided, runtimeComponent, serverComponent } from "./requirements.ts";
@@ -121,8 +121,10 @@ function renderUnit(
   const component = PROGRAMS[kind] ?? "";
   const directory = provided.component(component);
   const script = `${directory}/${component}.mjs`;
+  const reload = kind === "gateway" ? gatewayReload(script) : null;
+  const config = reload?.file ?? `/etc/bailiwick/${kind}/${kind}.json`;
   // the system's list of certificate authorities is root's to change; Node's own stands beside it
-  const configured = ["--use-system-ca", script, `/etc/bailiwick/${kind}/${kind}.json`];
+  const configured = ["--use-system-ca", script, config];
   return render(
     programTemplate,
     {
@@ -132,9 +134,24 @@ function renderUnit(
       arguments: kind === "model" ? [script] : configured,
       environment: kind === "model" ? [`BAILIWICK_PORT=${port}`] : [],
       requires: kind === "guard" ? `${principal.unit}.socket` : null,
+      reload,
     },
     partials,
   );
+}
+
+/**
+ * How the gateway takes a new configuration without ending. Its mounts show the release that it was started with, so root
+ * puts the current one into a folder that its mounts show as it is now. What it would refuse fails the reload before that,
+ * and so the switch.
+ */
+function gatewayReload(script: string) {
+  const folder = runtimeDirectory("bailiwick-gateway");
+  return {
+    ...{ folder, file: `${folder}/gateway.json`, next: `${folder}/gateway.json.next` },
+    source: `/opt/bailiwick/current/${GATEWAY_CONFIG}`,
+    check: [script, "--check", "/etc/bailiwick/gateway/gateway.json"],
+  };
 }
 
 function renderServer(spec: HostSpec, principal: Principal, provided: Provided, head: object): string {
@@ -181,6 +198,9 @@ function renderOpenclaw(
   );
 }
 
+/** What only some programs have. */
+const NO_EXTRAS = { requires: null, reload: null };
+
 function renderCommand(
   spec: HostSpec,
   principal: Principal,
@@ -191,7 +211,7 @@ function renderCommand(
   const directory = provided.component(runtimeComponent(principal.name, runtime));
   return render(
     programTemplate,
-    { ...head, directory, requires: null, ...commandUnit(spec, principal, runtime, directory, provided.nodeProgram()) },
+    { ...head, directory, ...NO_EXTRAS, ...commandUnit(spec, principal, runtime, directory, provided.nodeProgram()) },
     partials,
   );
 }

@@ -121,7 +121,42 @@ describe("at start", () => {
   });
 });
 
+describe("--check", () => {
+  const check = async (config: unknown) => {
+    const { exited, output } = launch(config, { check: true, env: { CREDENTIALS_DIRECTORY: "" } });
+    return [await exited, output()] as const;
+  };
+
+  it("says nothing of a configuration that can be used, and needs no credentials", async () => {
+    expect(await check(good)).toEqual([0, ""]);
+  });
+
+  it("ends with exit status 1 and the reason of one that cannot", async () => {
+    const [code, output] = await check({ ...good, admin: true });
+    expect(code).toBe(1);
+    expect(output).toMatch(/^model-gateway: .*gateway\.json: document: .*admin/);
+  });
+});
+
 describe("SIGHUP", () => {
+  it("keeps what is known of a provider that stays where it is, and forgets it of one that moves", async () => {
+    const gateway = await startGateway(good);
+    upstream.behave((_, res) => res.writeHead(503).end("{}"));
+    for (let i = 0; i < 5; i++) await status(gateway, "gpt-5.6");
+    const call = async () => (await ask(gateway.port, { path, body: chat("gpt-5.6") })).headers["x-should-retry"];
+    upstream.behave(provider);
+    const reload = async (config: unknown, count: number) => {
+      gateway.configure(config);
+      gateway.signal("SIGHUP");
+      await until(() => gateway.output().split('"msg":"reloaded"').length > count, "the reload");
+    };
+    await reload({ ...good, limits: { ...good.limits, bodyBytes: 1000 } }, 1);
+    expect(await status(gateway, "gpt-5.6"), "still left alone").toBe(503);
+    expect(await call()).toBe("true");
+    await reload(withRoute({ upstream: `${upstream.url}/elsewhere` }), 2);
+    expect(await status(gateway, "gpt-5.6")).not.toBe(503);
+  });
+
   it("applies a new configuration and a new key at once, and leaves open streams alone", async () => {
     const gateway = await startGateway(good);
     const { rest, down } = await openStream(gateway);

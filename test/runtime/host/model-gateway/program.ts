@@ -91,10 +91,13 @@ export interface StartOptions {
   readonly env?: Record<string, string>;
   readonly nodeArgs?: string[];
   readonly key?: string;
+  /** Whether it shall only judge the configuration. */
+  readonly check?: boolean;
 }
 
 /** A new process with this configuration, not waited for. */
-export function launch(config: unknown, { env = {}, nodeArgs = [], key = PROVIDER_KEY }: StartOptions = {}) {
+export function launch(config: unknown, options: StartOptions = {}) {
+  const { env = {}, nodeArgs = [], key = PROVIDER_KEY, check = false } = options;
   const home = mkdtempSync(join(folder, "run-"));
   const file = join(home, "gateway.json");
   const configure = (value: unknown) => writeFileSync(file, typeof value === "string" ? value : JSON.stringify(value));
@@ -102,7 +105,7 @@ export function launch(config: unknown, { env = {}, nodeArgs = [], key = PROVIDE
   mkdirSync(join(home, "credentials"));
   const setKey = (value: string) => writeFileSync(join(home, "credentials", "provider-key"), `${value}\n`);
   setKey(key);
-  const child = spawn(process.execPath, [...nodeArgs, bundle, file], {
+  const child = spawn(process.execPath, [...nodeArgs, bundle, ...(check ? ["--check"] : []), file], {
     env: { CREDENTIALS_DIRECTORY: join(home, "credentials"), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
