@@ -2,6 +2,8 @@ import type { ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { beforeEach, describe, expect, it } from "vitest";
 import { NO_LIMITS } from "../../../../runtime/policy/models/schema.ts";
+import { GatewayStatus } from "../../../../runtime/spec/activator.ts";
+import { sha256 } from "../../../../runtime/spec/digest.ts";
 import { ask, chat, open, whole } from "./client.ts";
 import { configFor, launch, PROVIDER_KEY, type RunningGateway, startGateway, until } from "./program.ts";
 import { OPENAI_EVENTS, provider, startUpstream } from "./test-upstream.ts";
@@ -143,18 +145,25 @@ describe("SIGHUP", () => {
     const gateway = await startGateway(good);
     upstream.behave((_, res) => res.writeHead(503).end("{}"));
     for (let i = 0; i < 5; i++) await status(gateway, "gpt-5.6");
-    const call = async () => (await ask(gateway.port, { path, body: chat("gpt-5.6") })).headers["x-should-retry"];
     upstream.behave(provider);
     const reload = async (config: unknown, count: number) => {
       gateway.configure(config);
       gateway.signal("SIGHUP");
       await until(() => gateway.output().split('"msg":"reloaded"').length > count, "the reload");
     };
-    await reload({ ...good, limits: { ...good.limits, bodyBytes: 1000 } }, 1);
+    const told = async () =>
+      GatewayStatus.parse(await (await fetch(`http://127.0.0.1:${gateway.adminPort}/status`)).json());
+    const before = await told();
+    expect(before.config).toBe(sha256(JSON.stringify(good)));
+    const gptOf = ({ providers }: GatewayStatus) => providers.find(({ name }) => name === "gpt");
+    expect(gptOf(before)).toEqual({ name: "gpt", up: false, failures: 5, retryAt: expect.stringMatching(/Z$/) });
+    const less = { ...good, limits: { ...good.limits, bodyBytes: 1000 } };
+    await reload(less, 1);
     expect(await status(gateway, "gpt-5.6"), "still left alone").toBe(503);
-    expect(await call()).toBe("true");
+    expect(await told()).toEqual({ ...before, config: sha256(JSON.stringify(less)) });
     await reload(withRoute({ upstream: `${upstream.url}/elsewhere` }), 2);
     expect(await status(gateway, "gpt-5.6")).not.toBe(503);
+    expect(gptOf(await told())).toMatchObject({ up: true, failures: 0, retryAt: null });
   });
 
   it("applies a new configuration and a new key at once, and leaves open streams alone", async () => {
