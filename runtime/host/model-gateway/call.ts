@@ -19,6 +19,7 @@ import {
   type FoundEndpoint,
   findEndpoint,
   type Grant,
+  modelEntry,
   modelList,
   parseTarget,
   type Route,
@@ -95,6 +96,17 @@ class Call {
       const { endpoint } = found;
       if (endpoint.does === "models") {
         line.bytesOut = sendJson(this.#res, 200, modelList(route, grant.models), line.requestId);
+        line.status = 200;
+      } else if (endpoint.does === "model") {
+        const asked = modelEntry(route, grant.models, found.model ?? "");
+        if (asked === undefined)
+          throw new Refused(
+            404,
+            "model_not_found",
+            `no such model is granted; \`GET /${route.name}/…/models\` lists those that are`,
+          );
+        line.model = asked.id;
+        line.bytesOut = sendJson(this.#res, 200, asked.json, line.requestId);
         line.status = 200;
       } else {
         this.#leave = this.#gateway.limiter.enter(this.#line.agent ?? "", route.name, grant.limits);
