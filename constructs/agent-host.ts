@@ -171,7 +171,10 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       specFile: file,
       bootstrap,
       machine,
-      digests: () => ({ spec: digestOf(this.toSpec()), components: componentsDigest([...this.#agents.values()]) }),
+      digests: () => ({
+        spec: digestOf(this.toSpec()),
+        components: componentsDigest([...this.#agents.values()], [...this.#models.values()]),
+      }),
       values: () => this.#assemble().values,
     });
     this.node.addValidation({ validate: () => this.#problems() });
@@ -194,7 +197,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     if (!(provider instanceof ModelProvider)) refuse(path, provider, "give a ModelProvider, such as .anthropic({…})");
     const { apiKey } = provider;
     if (apiKey !== null) this.#oneSource(path, apiKey);
-    const uid = provider.kind === "demo" ? principalUid(`model/${name}`) : null;
+    const uid = provider.onHost ? principalUid(`model/${name}`) : null;
     if (uid !== null) this.#freeUid(path, uid);
     const budget = budgetOf(`${path}.budget`, props.budget);
     const model = new Model(this, this.#book, name, { provider, uid, budget, fallback });
@@ -296,7 +299,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
 
   #realKeys(): boolean {
     const secrets = [...this.#mcpServers.values()].some((server) => server.package.secrets.length > 0);
-    return secrets || [...this.#models.values()].some(({ provider }) => provider.kind !== "demo");
+    return secrets || [...this.#models.values()].some(({ provider }) => !provider.onHost);
   }
 
   #problems(): string[] {

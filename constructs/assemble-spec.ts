@@ -75,6 +75,7 @@ export function assembleSpec(host: HostParts): AssembledSpec {
           prices: grantedPrices(host.grants, name, provider),
           budget,
           fallback,
+          ...(provider.service === null ? {} : { service: provider.service }),
         },
       ]),
     ),

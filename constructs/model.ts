@@ -46,7 +46,7 @@ const Models = InvokeGrant.shape.models;
 export class Model extends Construct {
   readonly name: string;
   readonly provider: ModelProvider;
-  /** Unix uid of a provider that runs on the host (`demo`); null for all others. */
+  /** Unix uid of a provider that runs on the host (`demo`, `onHost`); null for all others. */
   readonly uid: number | null;
   /** What all agents together may spend with it. */
   readonly budget: Budget;

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { GatewayConfig } from "../../policy/models/schema.ts";
+import { GatewayConfig, providerUrlProblem } from "../../policy/models/schema.ts";
 import { sha256 } from "../../spec/digest.ts";
 import { NAME_PATTERN } from "../../spec/names.ts";
 import { KeyRing } from "./keys.ts";
@@ -153,15 +153,13 @@ function fallbackProblems(config: GatewayConfig, { name, provider, fallback, gra
   });
 }
 
+/** Loopback is what runs on the host; everything else is judged as in the spec. */
 function upstreamProblem(text: string): string | undefined {
-  // of one spelling only: what URL would repair (case, `..`, user:password, spaces) is refused instead
-  const url = /^(https?):\/\/([a-z0-9.-]+)(?::\d{1,5})?((?:\/[A-Za-z0-9._~-]+)*)\/?$/.exec(text);
-  if (url === null || !URL.canParse(text))
-    return "must be an origin and at most a path, such as https://api.example.com";
-  const [, scheme, host, path = ""] = url;
-  if (path.split("/").some((segment) => segment === "." || segment === "..")) return "the path may hold no . or ..";
-  if (scheme === "http" && host !== "127.0.0.1") return "must be https:// (http:// only on 127.0.0.1)";
-  return undefined;
+  const local = /^http:\/\/127\.0\.0\.1(?::\d{1,5})?((?:\/[A-Za-z0-9._~-]+)*)\/?$/.exec(text);
+  if (local === null) return providerUrlProblem(text);
+  if (!URL.canParse(text)) return "the port must be 1 to 65535";
+  const climbs = (local[1] ?? "").split("/").some((segment) => segment === "." || segment === "..");
+  return climbs ? "the path may hold no . or .." : undefined;
 }
 
 function isFileName(name: string): boolean {

@@ -69,9 +69,10 @@ export function releaseManifest(
 
 function readyEndpoint(spec: HostSpec, { kind, name, port }: Principal): { port: number; path: string } | null {
   if (port === null) return null;
-  if (kind !== "agent") return { port, path: "/healthz" };
+  const service = kind === "model" ? spec.models[name]?.service : undefined;
+  if (kind !== "agent" && service === undefined) return { port, path: "/healthz" };
   const runtime = spec.agents[name]?.runtime;
-  const path = runtime?.kind === "command" ? runtime.health : "/readyz";
+  const path = service !== undefined ? service.health : runtime?.kind === "command" ? runtime.health : "/readyz";
   return path === null ? null : { port, path };
 }
 

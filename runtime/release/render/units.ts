@@ -17,8 +17,8 @@ import type { CommandRuntime, OpenClawRuntime } from "../../spec/runtime.ts";
 import { configDigest, configFiles, configFolder, GATEWAY_CONFIG } from "./configs.ts";
 import type { Credential } from "./input.ts";
 import { MCP_TOKEN_VARIABLE, runtimeDirectory } from "./openclaw-config.ts";
-import { type Provided, runtimeComponent, serverComponent } from "./requirements.ts";
-import { commandUnit, openclawEnvironment } from "./runtimes.ts";
+import { type Provided, runtimeComponent, serverComponent, serviceComponent } from "./requirements.ts";
+import { commandUnit, openclawEnvironment, serviceUnit } from "./runtimes.ts";
 import { PROGRAMS, renderSandbox } from "./sandbox.ts";
 
 const load = (name: string) => loadTemplate(new URL(`./templates/${name}.hbs`, import.meta.url));
@@ -118,6 +118,12 @@ function renderUnit(
       : renderCommand(spec, principal, runtime, provided, head);
   }
   if (kind === "mcp") return renderServer(spec, principal, provided, head);
+  const service = kind === "model" ? spec.models[name]?.service : undefined;
+  if (service !== undefined) {
+    const directory = provided.component(serviceComponent(name));
+    const unit = serviceUnit(principal, service, directory, provided.nodeProgram());
+    return render(programTemplate, { ...head, directory, ...NO_EXTRAS, ...unit }, partials);
+  }
   const component = PROGRAMS[kind] ?? "";
   const directory = provided.component(component);
   const script = `${directory}/${component}.mjs`;
@@ -221,7 +227,7 @@ function description(spec: HostSpec, { kind, name }: Principal): string {
   if (kind === "gateway") return "Bailiwick model gateway";
   if (kind === "guard") return "Bailiwick MCP guard";
   if (kind === "mcp") return `Bailiwick MCP server ${name}`;
-  if (kind === "model") return `Bailiwick demo model ${name}`;
+  if (kind === "model") return `Bailiwick ${spec.models[name]?.service ? "model server" : "demo model"} ${name}`;
   const runtime = spec.agents[name]?.runtime;
   return `Bailiwick agent ${name} (${runtime?.kind === "openclaw" ? `OpenClaw ${runtime.version}` : "command"})`;
 }
