@@ -60,11 +60,13 @@ export function loadPolicy(file: string, credentials: string | undefined, before
 }
 
 /**
- * Whether the configuration alone, without its credentials, could be used.
+ * The text of a configuration that by itself, without its credentials, could be used.
  * @throws ConfigError
  */
-export function checkConfig(file: string): void {
-  parseConfig(file, readText(file, "the configuration"));
+export function checkConfig(file: string): string {
+  const text = readText(file, "the configuration");
+  parseConfig(file, text);
+  return text;
 }
 
 /**

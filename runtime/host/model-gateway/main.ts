@@ -1,3 +1,4 @@
+import { renameSync, writeFileSync } from "node:fs";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { adminServer } from "./admin.ts";
@@ -11,9 +12,9 @@ import { gatewayServer } from "./server.ts";
 
 // The model gateway: agents come with a virtual key and ask in their provider's own format; it decides by the grants,
 // adds the provider's key, and passes bytes through. Configured by one file and $CREDENTIALS_DIRECTORY alone.
-//   model-gateway <configuration file>
-//   model-gateway --check <configuration file>     says what is wrong with it, and ends
-// SIGHUP reads both again, SIGTERM lets open calls finish for at most DRAIN_MS.
+//   model-gateway <configuration file> [<the file that SIGHUP reads instead>]
+//   model-gateway --check <configuration file> [<where to put it if it can be used>]
+// SIGHUP reads file and credentials again, SIGTERM lets open calls finish for at most DRAIN_MS.
 
 const DRAIN_MS = 10_000;
 /** How often the report reaches the disk, and promises beyond need are given back. */
@@ -85,7 +86,7 @@ function listen(server: Server, host: string, port: number, then: (port: number)
   server.listen(port, host, () => then((server.address() as AddressInfo).port));
 }
 
-function main(file: string | undefined): void {
+function main(file: string | undefined, reloaded = file ?? ""): void {
   const policy = initialPolicy(file);
   const log = openLog();
   const ledger = openLedger(policy);
@@ -105,7 +106,7 @@ function main(file: string | undefined): void {
   );
 
   process.on("SIGHUP", () => {
-    gateway.policy = reloadedPolicy(gateway, file ?? "");
+    gateway.policy = reloadedPolicy(gateway, reloaded);
   });
   process.once("SIGTERM", () => {
     log.info("stopping");
@@ -117,10 +118,14 @@ function main(file: string | undefined): void {
   });
 }
 
-function check(file: string | undefined): void {
+function check(file: string | undefined, to: string | undefined): void {
   try {
     if (file === undefined) throw new ConfigError("--check: received no file; give the path of a configuration");
-    checkConfig(file);
+    const text = checkConfig(file);
+    if (to === undefined) return;
+    // whole or not at all, also for a gateway that is just reading it
+    writeFileSync(`${to}.next`, text, { mode: 0o600 });
+    renameSync(`${to}.next`, to);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(`model-gateway: ${error.message}\n`);
@@ -128,6 +133,6 @@ function check(file: string | undefined): void {
   }
 }
 
-const [first, second] = process.argv.slice(2);
-if (first === "--check") check(second);
-else main(first);
+const [first, ...rest] = process.argv.slice(2);
+if (first === "--check") check(rest[0], rest[1]);
+else main(first, rest[0]);

@@ -14,7 +14,7 @@ import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseFile } from "../../spec/manifest.ts";
 import { principalUser } from "../../spec/names.ts";
 import type { CommandRuntime, OpenClawRuntime } from "../../spec/runtime.ts";
-import { configDigest, configFiles, configFolder, GATEWAY_CONFIG } from "./configs.ts";
+import { configDigest, configFiles, configFolder } from "./configs.ts";
 import type { Credential } from "./input.ts";
 import { MCP_TOKEN_VARIABLE, runtimeDirectory } from "./openclaw-config.ts";
 import { type Provided, runtimeComponent, serverComponent, serviceComponent } from "./requirements.ts";
@@ -127,10 +127,10 @@ function renderUnit(
   const component = PROGRAMS[kind] ?? "";
   const directory = provided.component(component);
   const script = `${directory}/${component}.mjs`;
-  const reload = kind === "gateway" ? gatewayReload(script) : null;
-  const config = reload?.file ?? `/etc/bailiwick/${kind}/${kind}.json`;
+  const config = `/etc/bailiwick/${kind}/${kind}.json`;
+  const reload = kind === "gateway" ? gatewayReload(principal.unit, script, config) : null;
   // the system's list of certificate authorities is root's to change; Node's own stands beside it
-  const configured = ["--use-system-ca", script, config];
+  const configured = ["--use-system-ca", script, config, ...(reload === null ? [] : [reload.handedOver])];
   return render(
     programTemplate,
     {
@@ -147,17 +147,13 @@ function renderUnit(
 }
 
 /**
- * How the gateway takes a new configuration without ending. Its mounts show the release that it was started with, so root
- * puts the current one into a folder that its mounts show as it is now. What it would refuse fails the reload before that,
- * and so the switch.
+ * How the gateway takes a new configuration without ending. Its mounts show the release that it was started with; a process
+ * of the same sandbox that starts at the reload sees the current one, judges it, and hands it over in a folder that both see.
  */
-function gatewayReload(script: string) {
-  const folder = runtimeDirectory("bailiwick-gateway");
-  return {
-    ...{ folder, file: `${folder}/gateway.json`, next: `${folder}/gateway.json.next` },
-    source: `/opt/bailiwick/current/${GATEWAY_CONFIG}`,
-    check: [script, "--check", "/etc/bailiwick/gateway/gateway.json"],
-  };
+function gatewayReload(unit: string, script: string, file: string) {
+  const folder = runtimeDirectory(unit);
+  const handedOver = `${folder}/gateway.json`;
+  return { folder, handedOver, check: [script, "--check", file, handedOver] };
 }
 
 function renderServer(spec: HostSpec, principal: Principal, provided: Provided, head: object): string {

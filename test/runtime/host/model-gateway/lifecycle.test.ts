@@ -1,6 +1,9 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
 import { connect } from "node:net";
-import { beforeEach, describe, expect, it } from "vitest";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { NO_LIMITS } from "../../../../runtime/policy/models/schema.ts";
 import { GatewayStatus } from "../../../../runtime/spec/activator.ts";
 import { sha256 } from "../../../../runtime/spec/digest.ts";
@@ -132,19 +135,38 @@ describe("at start", () => {
 });
 
 describe("--check", () => {
-  const check = async (config: unknown) => {
-    const { exited, output } = launch(config, { check: true, env: { CREDENTIALS_DIRECTORY: "" } });
+  const folder = mkdtempSync(join(tmpdir(), "bailiwick-gateway-check-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const place = join(folder, "gateway.json");
+  const check = async (config: unknown, behind: string[] = []) => {
+    const options = { before: ["--check"], behind, env: { CREDENTIALS_DIRECTORY: "" } };
+    const { exited, output } = launch(config, options);
     return [await exited, output()] as const;
   };
 
-  it("says nothing of a configuration that can be used, and needs no credentials", async () => {
+  it("says nothing of a configuration that can be used, needs no credentials, and puts it where it is told to", async () => {
     expect(await check(good)).toEqual([0, ""]);
+    expect(await check(good, [place])).toEqual([0, ""]);
+    expect(readdirSync(folder)).toEqual(["gateway.json"]);
+    expect(JSON.parse(readFileSync(place, "utf8"))).toEqual(good);
+    expect(statSync(place).mode & 0o777).toBe(0o600);
   });
 
-  it("ends with exit status 1 and the reason of one that cannot", async () => {
-    const [code, output] = await check({ ...good, admin: true });
+  it("ends with exit status 1 and the reason of one that cannot, and leaves alone what is there", async () => {
+    writeFileSync(place, "as it was");
+    const [code, output] = await check({ ...good, admin: true }, [place]);
     expect(code).toBe(1);
     expect(output).toMatch(/^model-gateway: .*gateway\.json: document: .*admin/);
+    expect(readFileSync(place, "utf8")).toBe("as it was");
+  });
+
+  it("and SIGHUP together: the gateway starts with its own file and goes on with the one that was handed over", async () => {
+    const gateway = await startGateway(good, { behind: [place] });
+    expect(await status(gateway, "gpt-7")).toBe(403);
+    await check(withRoute({ grants: [{ agent: "ops", models: ["gpt-7"], limits: NO_LIMITS }] }), [place]);
+    gateway.signal("SIGHUP");
+    await until(() => gateway.output().includes('"msg":"reloaded"'), "the reload");
+    expect(await status(gateway, "gpt-7")).toBe(200);
   });
 });
 

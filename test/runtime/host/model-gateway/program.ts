@@ -91,13 +91,14 @@ export interface StartOptions {
   readonly env?: Record<string, string>;
   readonly nodeArgs?: string[];
   readonly key?: string;
-  /** Whether it shall only judge the configuration. */
-  readonly check?: boolean;
+  /** Arguments that stand before the configuration, and behind it. */
+  readonly before?: string[];
+  readonly behind?: string[];
 }
 
 /** A new process with this configuration, not waited for. */
 export function launch(config: unknown, options: StartOptions = {}) {
-  const { env = {}, nodeArgs = [], key = PROVIDER_KEY, check = false } = options;
+  const { env = {}, nodeArgs = [], key = PROVIDER_KEY, before = [], behind = [] } = options;
   const home = mkdtempSync(join(folder, "run-"));
   const file = join(home, "gateway.json");
   const configure = (value: unknown) => writeFileSync(file, typeof value === "string" ? value : JSON.stringify(value));
@@ -105,7 +106,7 @@ export function launch(config: unknown, options: StartOptions = {}) {
   mkdirSync(join(home, "credentials"));
   const setKey = (value: string) => writeFileSync(join(home, "credentials", "provider-key"), `${value}\n`);
   setKey(key);
-  const child = spawn(process.execPath, [...nodeArgs, bundle, ...(check ? ["--check"] : []), file], {
+  const child = spawn(process.execPath, [...nodeArgs, bundle, ...before, file, ...behind], {
     env: { CREDENTIALS_DIRECTORY: join(home, "credentials"), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

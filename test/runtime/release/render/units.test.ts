@@ -130,19 +130,17 @@ describe("programs of the kit", () => {
 });
 
 describe("the gateway", () => {
-  it("takes a new configuration by a reload: judged first, then put where its mounts show it, then told of", () => {
+  it("takes a new configuration by a reload: judged first, then handed over where its mounts show it, then told of", () => {
     const text = unit("gateway");
-    const from = "/opt/bailiwick/current/etc/gateway/gateway.json";
-    expect(text).toMatch(/^ExecStart=.* "\/run\/bailiwick-gateway\/gateway\.json"$/m);
-    expect(text).toContain(`ExecStartPre=+/usr/bin/install -m 0444 -T ${from} /run/bailiwick-gateway/gateway.json\n`);
-    expect(text).toContain("\nBindReadOnlyPaths=/run/bailiwick-gateway\n");
+    const [own, handedOver] = ["/etc/bailiwick/gateway/gateway.json", "/run/bailiwick-gateway/gateway.json"];
+    expect(text).toMatch(new RegExp(`^ExecStart=.* "${own}" "${handedOver}"$`, "m"));
+    expect(text).toContain("\nRuntimeDirectory=bailiwick-gateway\nRuntimeDirectoryMode=0700\n");
+    expect(text).toContain("\nBindPaths=/run/bailiwick-gateway\nNoExecPaths=/run/bailiwick-gateway\n");
     const reload = [...text.matchAll(/^ExecReload=(.*)$/gm)].map((match) => match[1]);
     expect(reload).toEqual([
       expect.stringMatching(
-        /^\S+\/bin\/node "\S+\/model-gateway\.mjs" "--check" "\/etc\/bailiwick\/gateway\/gateway\.json"$/,
+        new RegExp(`^\\S+/bin/node "\\S+/model-gateway\\.mjs" "--check" "${own}" "${handedOver}"$`),
       ),
-      `+/usr/bin/install -m 0444 -T ${from} /run/bailiwick-gateway/gateway.json.next`,
-      "+/usr/bin/mv -T /run/bailiwick-gateway/gateway.json.next /run/bailiwick-gateway/gateway.json",
       "+/bin/kill -HUP $MAINPID",
     ]);
     for (const name of ["model-demo", "agent-web-hook"]) expect(unit(name)).not.toContain("ExecReload");
