@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import { ModelId, type ProviderKind } from "../../policy/models/schema.ts";
 import { attempt } from "./attempts.ts";
-import { readBody } from "./body.ts";
+import { type Bodies, type Held, readBody } from "./body.ts";
 import type { Policy } from "./config.ts";
 import { requestHeaders } from "./headers.ts";
 import { JsonError, type JsonFields, jsonFields, scalar } from "./json-fields.ts";
@@ -33,6 +33,7 @@ export interface Gateway {
   readonly log: Logger;
   readonly ledger: Ledger;
   readonly limiter: Limiter;
+  readonly bodies: Bodies;
   readonly metrics: Metrics;
   /** True once calls that are still open are being cut because the gateway stops. */
   stopping: boolean;
@@ -57,6 +58,7 @@ class Call {
   readonly #line: CallLine;
   #format: WireFormat = "openai";
   #leave: (tokens: number) => void = () => {};
+  #held: Held | null = null;
 
   constructor(gateway: Gateway, req: IncomingMessage, res: ServerResponse) {
     this.#gateway = gateway;
@@ -123,6 +125,7 @@ class Call {
       );
     }
     if (this.#gateway.stopping && line.outcome === "client_gone") line.outcome = "shutdown";
+    this.#held?.release();
     this.#leave((line.inputTokens ?? 0) + (line.outputTokens ?? 0));
     line.ms = milliseconds(performance.now() - this.#startedAt);
     this.#gateway.metrics.count(line);
@@ -182,8 +185,9 @@ class Call {
     const type = headers["content-type"] ?? "application/json";
     if (!/^application\/json(?:; ?charset="?utf-8"?)?$/i.test(type) || headers["content-encoding"] !== undefined)
       throw new Refused(415, "unsupported_media_type", "the body must be plain application/json in UTF-8");
-    const limit = this.#policy.limits.bodyBytes;
-    const body = await readBody(this.#req, limit);
+    const { bodyBytes: limit, bufferedBytes } = this.#policy.limits;
+    this.#held = this.#gateway.bodies.holdFor(this.#line.agent ?? "", bufferedBytes);
+    const body = await readBody(this.#req, limit, this.#held);
     this.#line.bytesIn = body.read;
     if (body.kind === "client_gone") {
       this.#line.outcome = "client_gone";
@@ -191,6 +195,13 @@ class Call {
     }
     if (body.kind === "too_large")
       throw new Refused(413, "body_too_large", `the body is larger than ${limit} bytes, the limit; send less`);
+    if (body.kind === "no_room")
+      throw new Refused(
+        503,
+        "no_room",
+        "the bodies of calls under way are all that the gateway can hold; send this one when some have ended",
+        Date.now() + 1000,
+      );
     const fields = acceptedFields(route, body.bytes);
     const model = found.model ?? requestedModel(body.bytes, fields);
     if (ModelId.safeParse(model).success) this.#line.model = model;

@@ -2,6 +2,7 @@ import { renameSync, writeFileSync } from "node:fs";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { adminServer } from "./admin.ts";
+import { Bodies } from "./body.ts";
 import type { Gateway } from "./call.ts";
 import { ConfigError, checkConfig, loadPolicy, type Policy } from "./config.ts";
 import { Ledger } from "./ledger.ts";
@@ -93,6 +94,7 @@ function main(file: string | undefined, reloaded = file ?? ""): void {
   const gateway: Gateway = {
     ...{ policy, log, ledger, stopping: false },
     limiter: new Limiter(),
+    bodies: new Bodies(),
     metrics: new Metrics(),
   };
   setInterval(() => flush(gateway), FLUSH_MS).unref();

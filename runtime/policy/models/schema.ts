@@ -163,6 +163,10 @@ export const GatewayConfig = z.strictObject({
   }),
   limits: z.strictObject({
     bodyBytes: z.number().int().describe("Largest request body accepted, bytes; larger is 413."),
+    bufferedBytes: z
+      .number()
+      .int()
+      .describe("Most bytes of request bodies held at once, of all calls; one agent has at most half. Beyond is 503."),
     headerTimeoutMs: z.number().int().describe("Longest wait for the provider's response headers, ms; then 504."),
     idleTimeoutMs: z.number().int().describe("Longest silence within a response body, ms; then the stream is cut."),
   }),
@@ -172,6 +176,8 @@ export type GatewayConfig = z.infer<typeof GatewayConfig>;
 /** Default bounds of the gateway; a streamed answer may take long, silence may not. */
 export const GATEWAY_LIMITS: GatewayConfig["limits"] = {
   bodyBytes: 8 * 1024 * 1024,
+  // of the 512 MiB that its unit may have
+  bufferedBytes: 128 * 1024 * 1024,
   headerTimeoutMs: 60_000,
   idleTimeoutMs: 60_000,
 };

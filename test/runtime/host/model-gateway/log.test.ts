@@ -9,7 +9,7 @@ let upstream: TestUpstream;
 let gateway: RunningGateway;
 beforeAll(async () => {
   upstream = await startUpstream();
-  const limits = { bodyBytes: 10_000, headerTimeoutMs: 300, idleTimeoutMs: 300 };
+  const limits = { bodyBytes: 10_000, bufferedBytes: 64 * 1024 * 1024, headerTimeoutMs: 300, idleTimeoutMs: 300 };
   gateway = await startGateway(configFor(upstream.url, { limits }));
 });
 beforeEach(() => upstream.behave(provider));

@@ -65,7 +65,7 @@ export function configFor(upstream: string, change: Partial<GatewayConfig> = {})
       route("router", "openrouter", ["vendor/model-1"], ["ops"]),
     ],
     budgets: { timeZone: "UTC", ledger: ":memory:", maxOutputTokens: 1000, caps: [] },
-    limits: { bodyBytes: 256 * 1024, headerTimeoutMs: 20_000, idleTimeoutMs: 20_000 },
+    limits: { bodyBytes: 256 * 1024, bufferedBytes: 64 * 1024 * 1024, headerTimeoutMs: 20_000, idleTimeoutMs: 20_000 },
     ...change,
   };
 }
