@@ -190,7 +190,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   addModel(name: string, provider: ModelProvider, props: ModelProps = {}): Model {
     const path = this.#book.path(`addModel("${String(name)}")`);
     this.#free(path, "model", name, this.#models);
-    knownKeys(path, props, ["budget", "fallback"]);
+    knownKeys(path, props, ["budget", "fallback", "logContent"]);
     const fallback = props.fallback?.name ?? null;
     if (fallback !== null && this.#models.get(fallback) !== props.fallback)
       refuse(`${path}.fallback`, fallback, "give what addModel of this host returned");
@@ -200,7 +200,8 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     const uid = provider.onHost ? principalUid(`model/${name}`) : null;
     if (uid !== null) this.#freeUid(path, uid);
     const budget = budgetOf(`${path}.budget`, props.budget);
-    const model = new Model(this, this.#book, name, { provider, uid, budget, fallback });
+    const logContent = checked(`${path}.logContent`, z.boolean(), props.logContent ?? false);
+    const model = new Model(this, this.#book, name, { provider, uid, budget, fallback, logContent });
     this.#models.set(name, model);
     return model;
   }

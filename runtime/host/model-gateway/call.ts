@@ -25,6 +25,7 @@ import {
   type Route,
 } from "./routes.ts";
 import { admit, type Spender, settle } from "./spending.ts";
+import { Transcript } from "./transcript.ts";
 import { UsageMeter } from "./usage-meter.ts";
 
 /** What all calls share. `policy` is replaced as a whole by a reload; a call keeps the one it began with. */
@@ -234,6 +235,7 @@ class Call {
     const admission = admit(this.#gateway.ledger, budgets, spender, routes);
     line.changed = admission.changed;
     let meter: UsageMeter | null = null;
+    const answered = route.logContent ? new Transcript() : null;
     const { end, servedBy, attempts } = await attempt(
       routes,
       (one) => ({
@@ -246,6 +248,7 @@ class Call {
           limits,
         },
         requestId: line.requestId,
+        transcript: answered,
         meter: (stream) => {
           if (endpoint.usage !== null) meter = new UsageMeter(one.provider, endpoint.usage, stream);
           return meter;
@@ -262,6 +265,19 @@ class Call {
       line.error = errorCode(error);
     }
     this.#ended(end);
+    if (answered !== null) this.#logContent(spender.body, answered, routes);
+  }
+
+  /** The one place where content is logged, if the operator wants it. */
+  #logContent(body: Buffer, answered: Transcript, routes: readonly Route[]): void {
+    const asked = new Transcript();
+    asked.push(body);
+    const secrets = [presentedKey(this.#req.rawHeaders), ...routes.map(({ key }) => key)].filter((key) => key != null);
+    const { requestId, agent, route, model } = this.#line;
+    this.#gateway.log.info(
+      { requestId, agent, route, model, request: asked.read(secrets), response: answered.read(secrets) },
+      "content",
+    );
   }
 
   #ended(end: RelayEnd): void {

@@ -52,6 +52,7 @@ export function loadPolicy(file: string, credentials: string | undefined, before
       key: route.credential === null ? null : readCredential(credentials, route.credential),
       grants: new Map(route.grants.map(({ agent, models, limits }) => [agent, { models: new Set(models), limits }])),
       fallback: route.fallback,
+      logContent: route.logContent,
       prices: new Map(Object.entries(route.prices)),
     },
   ]);

@@ -21,6 +21,8 @@ export interface Route {
   readonly grants: ReadonlyMap<string, Grant>;
   /** The route of the same wire format that is asked when this one cannot be; null if none is. */
   readonly fallback: string | null;
+  /** Whether what is asked and answered is logged, redacted. */
+  readonly logContent: boolean;
   /** By model id. */
   readonly prices: ReadonlyMap<string, ModelPrice>;
 }

@@ -133,6 +133,10 @@ const GatewayRoute = z.strictObject({
     .nullable()
     .describe("Route of the same wire format that is asked when this one fails before its first byte; null for none."),
   prices: z.record(ModelId, ModelPrice).describe("Prices by model id; a model without one is refused under a budget."),
+  logContent: z
+    .boolean()
+    .default(false)
+    .describe("Whether the beginning of what is asked and answered is logged, redacted."),
 });
 
 /** The gateway's whole configuration file; nothing else configures it but `$CREDENTIALS_DIRECTORY`. */
@@ -239,6 +243,12 @@ export const ModelProviderSpec = z
       .nullable()
       .describe(
         "Name of the provider of the same wire format that is asked when this one cannot be reached or answers 429 or 5xx; null for none. Its agents must be granted the same models there.",
+      ),
+    logContent: z
+      .boolean()
+      .optional()
+      .describe(
+        "Whether the gateway logs the first 8 KiB of each question and answer, without what looks like a secret. Absent: no content is logged.",
       ),
   })
   .describe("A model provider. Only the gateway holds its key and only the gateway reaches it.");

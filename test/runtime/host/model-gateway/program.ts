@@ -48,6 +48,7 @@ export function configFor(upstream: string, change: Partial<GatewayConfig> = {})
     credential: provider === "demo" ? null : "provider-key",
     grants: agents.map((agent) => ({ agent, models, limits: NO_LIMITS })),
     fallback: null,
+    logContent: false,
     prices: Object.fromEntries(models.map((model) => [model, PRICE])),
   });
   return {
