@@ -34,8 +34,8 @@ export function gatewayConfig(spec: HostSpec, keyHashes: (agent: string) => stri
           .map(({ agent, models, limits }) => ({ agent, models: [...models].sort(), limits }))
           .sort((a, b) => (a.agent < b.agent ? -1 : 1)),
         fallback: granted.has(model.fallback ?? "") ? model.fallback : null,
-        logContent: model.logContent ?? false,
         prices: model.provider === "demo" ? demoPrices(spec, name) : model.prices,
+        logContent: model.logContent ?? false,
       }))
       .filter(({ grants }) => grants.length > 0),
     budgets: {
