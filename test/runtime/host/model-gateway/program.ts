@@ -94,12 +94,14 @@ export interface StartOptions {
   readonly key?: string;
   /** Arguments that stand before the configuration, and behind it. */
   readonly before?: string[];
+  /** The Node.js that runs it; default: the one that runs the tests. */
+  readonly node?: string;
   readonly behind?: string[];
 }
 
 /** A new process with this configuration, not waited for. */
 export function launch(config: unknown, options: StartOptions = {}) {
-  const { env = {}, nodeArgs = [], key = PROVIDER_KEY, before = [], behind = [] } = options;
+  const { env = {}, nodeArgs = [], key = PROVIDER_KEY, before = [], behind = [], node = process.execPath } = options;
   const home = mkdtempSync(join(folder, "run-"));
   const file = join(home, "gateway.json");
   const configure = (value: unknown) => writeFileSync(file, typeof value === "string" ? value : JSON.stringify(value));
@@ -107,7 +109,7 @@ export function launch(config: unknown, options: StartOptions = {}) {
   mkdirSync(join(home, "credentials"));
   const setKey = (value: string) => writeFileSync(join(home, "credentials", "provider-key"), `${value}\n`);
   setKey(key);
-  const child = spawn(process.execPath, [...nodeArgs, bundle, ...before, file, ...behind], {
+  const child = spawn(node, [...nodeArgs, bundle, ...before, file, ...behind], {
     env: { CREDENTIALS_DIRECTORY: join(home, "credentials"), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
