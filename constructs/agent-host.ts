@@ -185,7 +185,10 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       specFile: file,
       bootstrap,
       machine,
-      digests: () => ({ spec: digestOf(this.toSpec()), components: componentsDigest([...this.#agents.values()]) }),
+      digests: () => ({
+        spec: digestOf(this.toSpec()),
+        components: componentsDigest([...this.#agents.values()], [...this.#models.values()]),
+      }),
       values: () => this.#assemble().values,
     });
     return machine.sshFrom;
@@ -200,17 +203,18 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   addModel(name: string, provider: ModelProvider, props: ModelProps = {}): Model {
     const path = this.#book.path(`addModel("${String(name)}")`);
     this.#free(path, "model", name, this.#models);
-    knownKeys(path, props, ["budget", "fallback"]);
+    knownKeys(path, props, ["budget", "fallback", "logContent"]);
     const fallback = props.fallback?.name ?? null;
     if (fallback !== null && this.#models.get(fallback) !== props.fallback)
       refuse(`${path}.fallback`, fallback, "give what addModel of this host returned");
     if (!(provider instanceof ModelProvider)) refuse(path, provider, "give a ModelProvider, such as .anthropic({…})");
     const { apiKey } = provider;
     if (apiKey !== null) this.#oneSource(path, apiKey);
-    const uid = provider.kind === "demo" ? principalUid(`model/${name}`) : null;
+    const uid = provider.onHost ? principalUid(`model/${name}`) : null;
     if (uid !== null) this.#freeUid(path, uid);
     const budget = budgetOf(`${path}.budget`, props.budget);
-    const model = new Model(this, this.#book, name, { provider, uid, budget, fallback });
+    const logContent = checked(`${path}.logContent`, z.boolean(), props.logContent ?? false);
+    const model = new Model(this, this.#book, name, { provider, uid, budget, fallback, logContent });
     this.#models.set(name, model);
     return model;
   }
@@ -315,7 +319,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
 
   #realKeys(): boolean {
     const secrets = [...this.#mcpServers.values()].some((server) => server.package.secrets.length > 0);
-    return secrets || [...this.#models.values()].some(({ provider }) => provider.kind !== "demo");
+    return secrets || [...this.#models.values()].some(({ provider }) => !provider.onHost);
   }
 
   #problems(): string[] {

@@ -65,7 +65,7 @@ export function assembleSpec(host: HostParts): AssembledSpec {
     },
     secrets: Object.fromEntries(secretsOf(host.models, host.mcpServers).map(({ name, source }) => [name, { source }])),
     models: Object.fromEntries(
-      host.models.map(({ name, uid, provider, budget, fallback }) => [
+      host.models.map(({ name, uid, provider, budget, fallback, logContent }) => [
         name,
         {
           provider: provider.kind,
@@ -75,6 +75,8 @@ export function assembleSpec(host: HostParts): AssembledSpec {
           prices: grantedPrices(host.grants, name, provider),
           budget,
           fallback,
+          ...(logContent ? { logContent } : {}),
+          ...(provider.service === null ? {} : { service: provider.service }),
         },
       ]),
     ),

@@ -2,12 +2,15 @@ import { resolve } from "node:path";
 import { digestOf } from "../runtime/spec/digest.ts";
 import type { Agent } from "./agent.ts";
 import { kitInputsDigest } from "./kit.ts";
+import type { Model } from "./model.ts";
 import { treeDigest } from "./source-folder.ts";
 
-/** Digest of all files that decide a host's components: the kit's own, and the folders that its agents run from. */
-export function componentsDigest(agents: readonly Agent[]): string {
+/** Digest of all files that decide a host's components: the kit's own, and the folders that agents and model servers run from. */
+export function componentsDigest(agents: readonly Agent[], models: readonly Model[]): string {
   const folders = agents.flatMap(({ name, runtime: { spec } }) =>
     spec.kind === "command" ? [{ label: name, path: resolve(spec.source) }] : [],
   );
+  for (const { name, provider } of models)
+    if (provider.service !== null) folders.push({ label: `models/${name}`, path: resolve(provider.service.source) });
   return digestOf({ kit: kitInputsDigest(), folders: treeDigest(folders) });
 }

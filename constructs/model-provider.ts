@@ -1,7 +1,10 @@
+import { isIP } from "node:net";
 import { Token } from "cdktf";
 import { DnsName } from "../runtime/policy/egress/schema.ts";
 import { ModelId, ModelPrice, ModelProviderSpec, type ProviderKind } from "../runtime/policy/models/schema.ts";
+import { ModelService } from "../runtime/spec/runtime.ts";
 import { checked, knownKeys, Refusal } from "./refuse.ts";
+import { commandParts } from "./runtime.ts";
 import { type Secret, secretReference } from "./secret.ts";
 import { whySecret } from "./secret-shapes.ts";
 
@@ -42,13 +45,42 @@ export interface HostedProviderProps extends Priced {
 }
 
 export interface OpenAiCompatibleProps extends Priced {
-  /** Origin of the API and path prefix before `/v1`, if any: `https://llm.example.com`, on port 443, by name. May be a Terraform token. */
+  /**
+   * Origin of the API and path prefix before `/v1`, if any: `https://llm.example.com`, on port 443, by name; or by address
+   * on any port, `http://10.0.0.5:8000`, where plain http is for private addresses alone. The gateway reaches that address
+   * and port, and nobody else does. May be a Terraform token.
+   */
   readonly url: string;
   /**
    * Reference to the server's API key.
    * @default no key is sent
    */
   readonly apiKey?: Secret;
+}
+
+export interface OnHostProps extends Priced {
+  /** Folder that is sent to the host whole, at most 1 GiB, and is read-only to the server; see `Runtime.command`. */
+  readonly source: string;
+  /**
+   * Program and arguments, as for `Runtime.command`. `{port}` stands for the port on which the server must listen at
+   * 127.0.0.1; it is given as `BAILIWICK_PORT` too.
+   */
+  readonly argv: readonly string[];
+  /**
+   * Plain environment variables, `{port}` among them. They stand in the spec in clear: what looks like a secret is refused.
+   * @default none but `BAILIWICK_PORT`
+   */
+  readonly env?: Readonly<Record<string, string>>;
+  /**
+   * Path on its port that answers 200 when it is ready.
+   * @default it counts as ready while it runs
+   */
+  readonly health?: string;
+  /**
+   * Most memory that it may take, MiB.
+   * @default 2048
+   */
+  readonly memoryMiB?: number;
 }
 
 type HostedKind = "anthropic" | "openai" | "google" | "openrouter";
@@ -62,17 +94,26 @@ export class ModelProvider {
   readonly apiKey: Secret | null;
   /** Prices that the operator sets, by model id. */
   readonly prices: Readonly<Record<string, ModelPrice>>;
+  /** What runs on the host as this provider; null for one elsewhere, and for `demo`. */
+  readonly service: ModelService | null;
 
   private constructor(
     kind: ProviderKind,
     url: string | null,
     apiKey: Secret | null,
     prices: Readonly<Record<string, ModelPrice>> = {},
+    service: ModelService | null = null,
   ) {
     this.kind = kind;
     this.url = url;
     this.apiKey = apiKey;
     this.prices = prices;
+    this.service = service;
+  }
+
+  /** Whether it runs on the host, as a principal of its own. */
+  get onHost(): boolean {
+    return this.kind === "demo" || this.service !== null;
   }
 
   /** Anthropic's API, in its own format. @throws Refusal if `apiKey` is no Secret, or for a bad url */
@@ -110,6 +151,19 @@ export class ModelProvider {
       apiKey,
       checkedPrices(path, props.prices),
     );
+  }
+
+  /**
+   * A server of OpenAI's format (llama.cpp, Ollama, one of your own) that runs on the host as a principal of its own: the
+   * gateway alone reaches it, and it reaches nothing. It has no device, so it computes on the processor.
+   * @throws Refusal for what `Runtime.command` refuses, and a bad amount of memory
+   */
+  static onHost(props: OnHostProps): ModelProvider {
+    const path = "ModelProvider.onHost";
+    knownKeys(path, props, ["source", "argv", "env", "health", "memoryMiB", "prices"]);
+    const { memoryMiB = 2048 } = props;
+    const service = checked(path, ModelService, { ...commandParts(path, props), memoryMiB });
+    return new ModelProvider("openai-compatible", null, null, checkedPrices(path, props.prices), service);
   }
 
   /** A small scripted stand-in that runs on the host as a principal of its own and says what it is. Needs no key. */
@@ -151,6 +205,7 @@ function checkedUrl(path: string, url: string): string {
   if (why !== undefined)
     throw new Refusal(`${path}: received ${why}; give the URL alone and the key as apiKey: Secret.fromEnv("NAME")`);
   const text = checked(path, ModelProviderSpec.shape.url.unwrap(), url);
-  checked(`${path} (its host)`, DnsName, new URL(text).hostname);
+  const { hostname } = new URL(text);
+  if (isIP(hostname.replace(/^\[|\]$/g, "")) === 0) checked(`${path} (its host)`, DnsName, hostname);
   return text.replace(/\/$/, "");
 }

@@ -38,6 +38,12 @@ export interface ModelProps {
    * @default none
    */
   readonly fallback?: Model;
+  /**
+   * Whether the gateway logs the first 8 KiB of each question and each answer, beside its line for the call. What looks like
+   * a secret is left out; what is personal is not. It goes to the host's journal, which root reads.
+   * @default false: no content is logged
+   */
+  readonly logContent?: boolean;
 }
 
 const Models = InvokeGrant.shape.models;
@@ -46,12 +52,14 @@ const Models = InvokeGrant.shape.models;
 export class Model extends Construct {
   readonly name: string;
   readonly provider: ModelProvider;
-  /** Unix uid of a provider that runs on the host (`demo`); null for all others. */
+  /** Unix uid of a provider that runs on the host (`demo`, `onHost`); null for all others. */
   readonly uid: number | null;
   /** What all agents together may spend with it. */
   readonly budget: Budget;
   /** Name of the provider that is asked in its place; null if none is. */
   readonly fallback: string | null;
+  /** Whether what is asked and answered is logged. */
+  readonly logContent: boolean;
   readonly #book: GrantBook;
 
   /** @internal use `host.addModel` */
@@ -59,7 +67,13 @@ export class Model extends Construct {
     scope: Construct,
     book: GrantBook,
     name: string,
-    parts: { provider: ModelProvider; uid: number | null; budget: Budget; fallback: string | null },
+    parts: {
+      provider: ModelProvider;
+      uid: number | null;
+      budget: Budget;
+      fallback: string | null;
+      logContent: boolean;
+    },
   ) {
     super(scope, `model-${name}`);
     this.#book = book;
@@ -68,6 +82,7 @@ export class Model extends Construct {
     this.uid = parts.uid;
     this.budget = parts.budget;
     this.fallback = parts.fallback;
+    this.logContent = parts.logContent;
   }
 
   /**

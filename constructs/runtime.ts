@@ -76,21 +76,29 @@ export class Runtime {
   static command(props: CommandProps): Runtime {
     const path = "Runtime.command";
     knownKeys(path, props, ["source", "argv", "env", "health", "ask"]);
-    if (props.env !== undefined) knownKeys(`${path} env`, props.env, Object.keys(props.env));
-    for (const [name, value] of Object.entries(props.env ?? {})) plain(`${path} env.${name}`, value);
-    const argv = checked(`${path} argv`, z.array(z.string().min(1)).min(1), props.argv);
-    argv.forEach((arg, i) => {
-      plain(`${path} argv[${i}]`, arg);
-    });
-    const [program] = argv;
-    if (program !== undefined && program !== "node" && !/^(\/|\.\/)[^\0]+$/.test(program))
-      throw new Refusal(
-        `${path} argv[0]: received "${program}"; give node, an absolute path on the host, or ./path inside the folder`,
-      );
-    const { env = {}, health = null, ask = null } = props;
-    const source = sourceFolder(`${path} source`, props.source);
-    return new Runtime(checked(path, RuntimeSpec, { kind: "command", source, argv, env, health, ask }));
+    const { ask = null } = props;
+    return new Runtime(checked(path, RuntimeSpec, { kind: "command", ...commandParts(path, props), ask }));
   }
+}
+
+/**
+ * What runs from a folder: its program, arguments and environment, none of it secret.
+ * @throws Refusal
+ */
+export function commandParts(path: string, props: Pick<CommandProps, "source" | "argv" | "env" | "health">) {
+  if (props.env !== undefined) knownKeys(`${path} env`, props.env, Object.keys(props.env));
+  for (const [name, value] of Object.entries(props.env ?? {})) plain(`${path} env.${name}`, value);
+  const argv = checked(`${path} argv`, z.array(z.string().min(1)).min(1), props.argv);
+  argv.forEach((arg, i) => {
+    plain(`${path} argv[${i}]`, arg);
+  });
+  const [program] = argv;
+  if (program !== undefined && program !== "node" && !/^(\/|\.\/)[^\0]+$/.test(program))
+    throw new Refusal(
+      `${path} argv[0]: received "${program}"; give node, an absolute path on the host, or ./path inside the folder`,
+    );
+  const { env = {}, health = null } = props;
+  return { source: sourceFolder(`${path} source`, props.source), argv, env, health };
 }
 
 function plain(path: string, value: unknown): void {

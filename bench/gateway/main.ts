@@ -92,7 +92,7 @@ function configuration(): GatewayConfig {
     keys: [{ agent: "ops", sha256: [sha256(KEY)] }],
     routes: [
       {
-        ...{ name: "gpt", provider: "openai", upstream: origin, credential: "key", fallback: null },
+        ...{ name: "gpt", provider: "openai", upstream: origin, credential: "key", fallback: null, logContent: false },
         grants: [
           {
             ...{ agent: "ops", models: [model] },

@@ -34,6 +34,8 @@ function build(
   const server = name.startsWith("mcp-server-") ? spec.mcpServers?.[name.slice("mcp-server-".length)] : undefined;
   if (server?.source.kind === "npm")
     return lockedServerComponent(resolve(project, server.source.folder), server.source.lock, { name, progress });
+  const service = name.startsWith("service-") ? spec.models[name.slice("service-".length)]?.service : undefined;
+  if (service !== undefined) return folderComponent(resolve(project, service.source), { name, progress });
   const agent = name.startsWith("command-") ? spec.agents[name.slice("command-".length)] : undefined;
   if (agent?.runtime.kind !== "command")
     throw new Error(`the spec needs a component ${name} that this kit cannot build`);

@@ -153,6 +153,22 @@ export const CurrentFiles = z.strictObject({
 });
 export type CurrentFiles = z.infer<typeof CurrentFiles>;
 
+const Instant = z.string().describe("ISO 8601, UTC.");
+
+/** Answer of the model gateway to `GET /status` on its port of roots. */
+export const GatewayStatus = z.strictObject({
+  config: z.string().describe("Hex sha256 of the configuration file that is in force."),
+  providers: z.array(
+    z.strictObject({
+      name: z.string(),
+      up: z.boolean().describe("Whether calls go to it; false while it is left alone after failures."),
+      failures: z.number().int().describe("Failures since its last success."),
+      retryAt: Instant.nullable().describe("When the next call is let through to it; null if all are."),
+    }),
+  ),
+});
+export type GatewayStatus = z.infer<typeof GatewayStatus>;
+
 /** Answer of `status`. */
 export const HostStatus = z.strictObject({
   release: z.string().nullable(),
@@ -171,6 +187,10 @@ export const HostStatus = z.strictObject({
   ),
   lock: z.strictObject({ who: z.string(), why: z.string(), since: z.string() }).nullable(),
   failedUnits: z.array(z.string()),
+  providers: GatewayStatus.shape.providers
+    .nullable()
+    .default(null)
+    .describe("Model providers as the gateway finds them; null if there is no gateway, or it does not answer."),
 });
 export type HostStatus = z.infer<typeof HostStatus>;
 

@@ -8,7 +8,7 @@ import { Binding, bindable } from "./binding.ts";
 import { Name, PRINCIPAL_UIDS } from "./names.ts";
 import { Cidr, SshPublicKey } from "./network.ts";
 import { checkReferences } from "./references.ts";
-import { RuntimeSpec } from "./runtime.ts";
+import { ModelService, RuntimeSpec } from "./runtime.ts";
 
 const named = <T extends z.ZodType>(value: T) => z.record(Name, value);
 
@@ -113,14 +113,13 @@ const Agent = z
 const Model = z
   .strictObject({
     ...ModelProviderSpec.shape,
-    url: z
-      .union([Binding, ModelProviderSpec.shape.url])
-      .describe("Origin of the provider's API. Null for `demo`, which runs on the host."),
+    url: z.union([Binding, ModelProviderSpec.shape.url]).describe(ModelProviderSpec.shape.url.description ?? ""),
     uid: z
       .number()
       .int()
       .nullable()
-      .describe("Unix uid of a provider that runs on the host itself (`demo`); else null."),
+      .describe("Unix uid of a provider that runs on the host itself (`demo`, or a `service`); else null."),
+    service: ModelService.optional(),
   })
   .describe("A model provider of this host. Only the gateway holds its key and only the gateway reaches it.");
 

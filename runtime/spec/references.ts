@@ -56,16 +56,27 @@ function checkModels(spec: HostSpec, issue: Issue): void {
         ["models", name, "apiKey"],
         `received "${model.apiKey}", which is no secret of this host; it has ${list(Object.keys(spec.secrets))}`,
       );
-    if (demo !== (model.url === null))
+    const onHost = demo || model.service !== undefined;
+    if (model.service !== undefined && model.provider !== "openai-compatible")
+      issue(
+        ["models", name, "service"],
+        `received one of a provider "${model.provider}"; it must be "openai-compatible"`,
+      );
+    if (model.service !== undefined && model.apiKey !== null)
+      issue(
+        ["models", name, "apiKey"],
+        "a server on the host is reached by the gateway alone and needs no key; use null",
+      );
+    if (onHost !== (model.url === null))
       issue(
         ["models", name, "url"],
-        demo ? "a demo provider has no url; use null" : `received null; set the provider's https:// url`,
+        onHost ? "a provider on the host has no url; use null" : `received null; set the provider's https:// url`,
       );
     if (model.fallback !== null) checkFallback(spec, name, model.fallback, issue);
-    if (demo !== (model.uid !== null))
+    if (onHost !== (model.uid !== null))
       issue(
         ["models", name, "uid"],
-        demo ? "a demo provider runs on the host and needs a uid" : "a remote provider has no uid; use null",
+        onHost ? "a provider that runs on the host needs a uid" : "a remote provider has no uid; use null",
       );
   }
 }

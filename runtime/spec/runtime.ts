@@ -26,7 +26,7 @@ const CommandRuntime = z
       .string()
       .min(1)
       .describe(
-        "Folder on the operator's machine (absolute, or relative to the project) that is sent as a component, read-only to the agent.",
+        "Folder on the operator's machine (absolute, or relative to the project) that is sent as a component, read-only to what runs from it.",
       ),
     argv: z
       .array(z.string().min(1))
@@ -47,6 +47,27 @@ const CommandRuntime = z
   .describe(
     "Any other daemon: a folder as a component and one command as a unit. It is given BAILIWICK_PORT, BAILIWICK_MODEL_URL_<PROVIDER>, BAILIWICK_MCP_URL_<SERVER>, and as credential files its virtual key, $CREDENTIALS_DIRECTORY/agent.<name>.virtual-key, and its token for the MCP guard, agent.<name>.mcp-token.",
   );
+
+/** A model server of the operator's own on the host. */
+export const ModelService = z
+  .strictObject({
+    source: CommandRuntime.shape.source,
+    argv: CommandRuntime.shape.argv,
+    env: CommandRuntime.shape.env,
+    health: HttpPath.nullable().describe(
+      "Path on the server's own port that answers 200 when it is ready. Null: running is ready.",
+    ),
+    memoryMiB: z
+      .number()
+      .int()
+      .min(64)
+      .max(1_048_576)
+      .describe("Most memory that it may take, MiB; beyond, it is ended and started again."),
+  })
+  .describe(
+    "A server of OpenAI's format that runs on the host as a principal of its own, reached by the gateway alone and reaching nothing. It is given BAILIWICK_PORT, on which it must listen at 127.0.0.1; `{port}` in arguments and variables stands for it. Absent: the provider is elsewhere, or `demo`.",
+  );
+export type ModelService = z.infer<typeof ModelService>;
 
 export const RuntimeSpec = z
   .discriminatedUnion("kind", [OpenClawRuntime, CommandRuntime])

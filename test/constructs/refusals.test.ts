@@ -125,9 +125,38 @@ describe("a host refuses at construction", () => {
     ],
     ["a token for a name to reach", () => host().addAgent("a").allowEgress(token), "received a Terraform token"],
     [
-      "a provider by address",
-      () => ModelProvider.openAiCompatible({ url: "https://192.0.2.1" }),
-      "url (its host): received",
+      "a provider in clear over the Internet",
+      () => ModelProvider.openAiCompatible({ url: "http://203.0.113.9:8000" }),
+      "http:// to an address that is not private would show keys and content on the way",
+    ],
+    [
+      "a provider on the host's own loopback, which is no one's to reach",
+      () => ModelProvider.openAiCompatible({ url: "http://127.0.0.1:8000" }),
+      "its address is of the host itself",
+    ],
+    [
+      "a metadata service for a provider",
+      () => ModelProvider.openAiCompatible({ url: "http://169.254.169.254" }),
+      "a metadata service; none of these is granted",
+    ],
+    [
+      "a provider by name on another port",
+      () => ModelProvider.openAiCompatible({ url: "https://llm.example.com:8443" }),
+      "must be an https:// URL of an exact name, port 443, or one of an address",
+    ],
+    [
+      "a model server whose arguments hold a key",
+      () =>
+        ModelProvider.onHost({
+          source: "examples/local-model/server",
+          argv: ["node", `sk-ant-api03-${"x".repeat(80)}`],
+        }),
+      "ModelProvider.onHost argv[1]: received",
+    ],
+    [
+      "a model server with a key of its own",
+      () => ModelProvider.onHost({ source: "examples/local-model/server", argv: ["node"], apiKey: "x" } as never),
+      "apiKey",
     ],
     [
       "a provider without TLS",

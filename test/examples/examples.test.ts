@@ -26,6 +26,16 @@ describe("examples", () => {
     for (const file of files) parseHostSpec(JSON.parse(readFileSync(join(specs, file), "utf8")));
   });
 
+  it("private-model lets the gateway reach one port of one address, and local-model's server reach nothing", () => {
+    const spec = (name: string, host: string) =>
+      parseHostSpec(JSON.parse(readFileSync(join(folder, name, "stacks", name, "bailiwick", `${host}.json`), "utf8")));
+    const lab = spec("private-model", "lab");
+    expect(lab.models.vllm).toMatchObject({ url: "http://10.0.0.5:8000", uid: null, apiKey: null });
+    const own = spec("local-model", "own");
+    expect(own.models.local).toMatchObject({ url: null, service: { argv: ["node", "./main.mjs", "--port={port}"] } });
+    expect([...lab.grants.connect, ...own.grants.connect, ...own.grants.egress]).toEqual([]);
+  });
+
   it("command-agent's daemon is ready, answers, and ends when asked to", async () => {
     const port = 21_000 + Math.floor(Math.random() * 9000);
     const daemon = spawn(process.execPath, ["examples/command-agent/daemon/main.mjs"], {

@@ -1,9 +1,16 @@
+import { copyFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { buildSync } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { nodeBinary } from "../../runtime/bundle/node.ts";
 import { renderFirewall } from "../../runtime/policy/egress/firewall.ts";
 import { egressForwards } from "../../runtime/policy/egress/forwards.ts";
 import { renderHaproxy } from "../../runtime/policy/egress/haproxy.ts";
 import { renderHosts } from "../../runtime/policy/egress/hosts.ts";
 import { hostPrincipals } from "../../runtime/policy/egress/principals.ts";
+import { gatewayConfig } from "../../runtime/policy/models/gateway-config.ts";
+import type { GatewayConfig } from "../../runtime/policy/models/schema.ts";
+import { sha256 } from "../../runtime/spec/digest.ts";
 import type { HostSpec } from "../../runtime/spec/host-spec.ts";
 import { GATEWAY_PORT, principalPort, principalUid } from "../../runtime/spec/names.ts";
 import { EgressWorld, missingForEgressWorld, WORLD } from "../runtime/policy/egress-world.ts";
@@ -187,6 +194,38 @@ describe.skipIf(missing !== undefined)("egress by nft and HAProxy, in network na
       ).toBe(0);
     });
 
+    it("a model server at a private address is called by the gateway, through the egress proxy, and by nobody else", async () => {
+      const hashOf = () => [sha256("virtual-key")];
+      const lab = spec((s) => {
+        const url = `http://${WORLD.private4}:80`;
+        Object.assign(s.models.claude ?? {}, { provider: "openai-compatible", url, apiKey: null });
+      });
+      const config = gatewayConfig(lab, hashOf);
+      Object.assign(config, {
+        keys: config.keys.slice(0, 1),
+        listen: { host: "127.0.0.1", port: 4002, adminPort: 4003 },
+      });
+      for (const route of config.routes) route.grants = route.grants.filter(({ agent }) => agent === "ops");
+      config.budgets.ledger = ":memory:";
+      const gateway = world.background(GATEWAY, await gatewayProgram(world.folder, config));
+      await gateway.says('"msg":"started"');
+      const body = JSON.stringify({ model: "claude-haiku-4-5", messages: [] });
+      const call = ["-H", "authorization: Bearer virtual-key", "-H", "content-type: application/json", "-d", body];
+      const answer = () => curl(0, ...call, "http://127.0.0.1:4002/claude/v1/chat/completions").stdout;
+      try {
+        expect(answer(), "by the rules of a release without it").toContain("upstream_unreachable");
+        world.loadFirewall(firewall(lab));
+        await world.loadHaproxy(haproxy(lab));
+        expect(answer()).toBe(`served by ${WORLD.private4} as -`);
+        expect(tcp(WEB_HOOK, WORLD.private4, 80).status).not.toBe(0);
+      } finally {
+        gateway.end();
+      }
+      expect((await world.logged(`principal=gateway sni=${WORLD.private4}/80 `)).join()).toContain("verdict=allowed");
+      world.loadFirewall(firewall(spec()));
+      await world.loadHaproxy(haproxy(spec()));
+    });
+
     it("a granted port of a name that leads to a private address is refused", async () => {
       expect(curl(OPS, "http://private.test:22/").status).not.toBe(0);
       expect(await verdicts("private.test/22")).toEqual(["private-address"]);
@@ -277,6 +316,20 @@ describe.skipIf(missing !== undefined)("egress by nft and HAProxy, in network na
     });
   });
 });
+
+/** The gateway as it runs on a host: its bundle and its own Node.js. @returns argv */
+async function gatewayProgram(folder: string, config: GatewayConfig): Promise<string[]> {
+  const [node, script, file] = ["node", "gateway.cjs", "gateway.json"].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  copyFileSync(await nodeBinary(), node); // from a cache that is root's alone
+  const entryPoints = ["runtime/host/model-gateway/main.ts"];
+  buildSync({ entryPoints, outfile: script, bundle: true, platform: "node", format: "cjs", logLevel: "error" });
+  writeFileSync(file, JSON.stringify(config));
+  return [node, script, file];
+}
 
 const UDP = `
 const [, address, port] = process.argv;

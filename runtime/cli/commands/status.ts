@@ -29,7 +29,7 @@ export const status: Command = {
         upToDate,
         ...(found ?? {
           ...{ release: null, spec: null, unconfirmed: false, problems: [] },
-          ...{ units: [], lock: null, failedUnits: [] },
+          ...{ units: [], lock: null, failedUnits: [], providers: null },
         }),
       };
       output.document(document);
@@ -53,6 +53,9 @@ export const status: Command = {
         ]),
       ))
         output.say(line);
+      for (const { name, up, failures, retryAt } of document.providers ?? [])
+        if (!up)
+          output.say(`  provider "${name}" has failed ${failures} times in a row and is left alone until ${retryAt}`);
       for (const unit of document.failedUnits) output.say(`  failed: ${unit}`);
       return document.units.length > 0 &&
         document.units.every((unit) => unit.ready) &&

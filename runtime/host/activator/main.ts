@@ -17,12 +17,12 @@ import { ask } from "./ask.ts";
 import { audit } from "./audit.ts";
 import { checkComponents } from "./components.ts";
 import { seal, versionsOf } from "./credentials.ts";
+import { spend } from "./gateway.ts";
 import { askGuard } from "./guard.ts";
 import { requireLock, takeLock, takeOver } from "./lock.ts";
 import { currentFiles, facts, releases, status } from "./observe.ts";
 import { stage } from "./release.ts";
 import { revert } from "./revert.ts";
-import { spend } from "./spend.ts";
 
 // The program of a host that a push speaks to, as root, one verb per run: JSON on stdin, JSON on stdout.
 

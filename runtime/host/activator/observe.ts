@@ -2,6 +2,7 @@ import { readdir, readFile } from "node:fs/promises";
 import type { CurrentFiles, HostFacts, HostStatus, ReleaseList } from "../../spec/activator.ts";
 import { generatedCredentials } from "./credentials.ts";
 import { readIfThere } from "./files.ts";
+import { gatewayHealth } from "./gateway.ts";
 import { isReady } from "./health.ts";
 import { history } from "./history.ts";
 import { currentLock } from "./lock.ts";
@@ -45,11 +46,12 @@ export async function status(): Promise<HostStatus> {
   const { release, problem } = await lookAtCurrent();
   const manifest = release === null ? null : await readManifest(release);
   const lock = await currentLock();
+  const gateway = manifest === null ? { providers: null, problems: [] } : await gatewayHealth(manifest);
   const failed = await run("systemctl", ["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager"]);
   return {
     release,
     unconfirmed: (await unconfirmed()) !== null,
-    problems: problem === null ? [] : [problem],
+    problems: [...(problem === null ? [] : [problem]), ...gateway.problems],
     spec: manifest?.spec ?? null,
     units: await Promise.all(
       (manifest?.units ?? []).map(async (unit) => {
@@ -69,6 +71,7 @@ export async function status(): Promise<HostStatus> {
       .split("\n")
       .map((line) => line.trim().split(/\s+/)[0] ?? "")
       .filter((name) => name !== ""),
+    providers: gateway.providers,
   };
 }
 

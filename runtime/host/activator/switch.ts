@@ -78,7 +78,7 @@ export async function switchTo(
   await setFiles(after, before);
   await daemonReload();
   await reloadFirewall(after);
-  await systemctl("reload", plan.reload);
+  await systemctl("try-reload-or-restart", plan.reload);
   // Also what has not changed but is down: an unchanged push repairs.
   const names = after.units.map((unit) => unit.name);
   await tryRun("systemctl", ["reset-failed", ...names]);

@@ -61,6 +61,10 @@ export async function daemonReload(): Promise<void> {
   await run("systemctl", ["daemon-reload"]);
 }
 
-export async function systemctl(verb: "start" | "reload", units: readonly string[]): Promise<void> {
+/** `try-reload-or-restart` leaves alone what is down, which the start that follows brings up. */
+export async function systemctl(
+  verb: "start" | "reload" | "try-reload-or-restart",
+  units: readonly string[],
+): Promise<void> {
   if (units.length > 0) await run("systemctl", [verb, ...units]);
 }

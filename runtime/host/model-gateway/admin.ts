@@ -7,7 +7,7 @@ import { usd } from "./price.ts";
 const REPORT_DAYS = 31;
 
 /**
- * What the gateway tells root, on a port of its own that the firewall keeps for root: `GET /metrics` and `GET /spend`.
+ * What the gateway tells root, on a port of its own that the firewall keeps for root: `GET /metrics`, `GET /spend` and `GET /status`.
  * Nothing can be changed here.
  */
 export function adminServer(gateway: Gateway): Server {
@@ -16,7 +16,8 @@ export function adminServer(gateway: Gateway): Server {
     if (req.method !== "GET") return send(res, 405, "text/plain", "only GET\n");
     if (req.url === "/metrics") return send(res, 200, "text/plain; version=0.0.4; charset=utf-8", metrics(gateway));
     if (req.url === "/spend") return send(res, 200, "application/json", JSON.stringify(spending(gateway)));
-    return send(res, 404, "text/plain", "there are /metrics and /spend\n");
+    if (req.url === "/status") return send(res, 200, "application/json", JSON.stringify(status(gateway)));
+    return send(res, 404, "text/plain", "there are /metrics, /spend and /status\n");
   });
 }
 
@@ -28,6 +29,17 @@ function send(res: ServerResponse, status: number, type: string, text: string): 
 function metrics({ metrics, limiter, ledger, policy }: Gateway): string {
   const upstreams = [...policy.routes.values()].map(({ name, upstream }) => ({ name, up: upstream.isUp() }));
   return metrics.text(limiter.open, ledger.caps(), upstreams);
+}
+
+/** Which configuration is in force, by the sha256 of its file, and how the providers are. */
+function status({ policy }: Gateway) {
+  return {
+    config: policy.digest,
+    providers: [...policy.routes.values()].map(({ name, upstream }) => {
+      const { up, failures, retryAt } = upstream.breaker.health;
+      return { name, up, failures, retryAt: retryAt === null ? null : new Date(retryAt).toISOString() };
+    }),
+  };
 }
 
 /** As `bailiwick spend --json` prints it; amounts in USD. */

@@ -2,6 +2,16 @@
 const FAILURES = 5;
 const PAUSE_MS = 10_000;
 
+/** What is known of a provider's health. */
+export interface Health {
+  /** Whether calls go to it; false while it is left alone after failures. */
+  readonly up: boolean;
+  /** Failures since the last success. */
+  readonly failures: number;
+  /** When the next call is let through to it, ms since 1970; null if all are. */
+  readonly retryAt: number | null;
+}
+
 /**
  * Leaves a provider alone that has failed again and again: its calls are refused at once instead of each waiting for a
  * timeout. After the pause one call is let through; its end decides for all.
@@ -20,6 +30,11 @@ export class Breaker {
   /** False from the failure that opened it until a call has succeeded. */
   get isClosed(): boolean {
     return this.#openUntil === 0;
+  }
+
+  get health(): Health {
+    const up = this.isClosed;
+    return { up, failures: this.#failures, retryAt: up ? null : this.#openUntil };
   }
 
   /** Undefined if a call may be made, which must then be told of by `end`; else when it is worth trying again. */

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Logger } from "pino";
 import { ModelId, type ProviderKind } from "../../policy/models/schema.ts";
 import { attempt } from "./attempts.ts";
-import { readBody } from "./body.ts";
+import { type Bodies, type Held, readBody } from "./body.ts";
 import type { Policy } from "./config.ts";
 import { requestHeaders } from "./headers.ts";
 import { JsonError, type JsonFields, jsonFields, scalar } from "./json-fields.ts";
@@ -19,11 +19,13 @@ import {
   type FoundEndpoint,
   findEndpoint,
   type Grant,
+  modelEntry,
   modelList,
   parseTarget,
   type Route,
 } from "./routes.ts";
 import { admit, type Spender, settle } from "./spending.ts";
+import { Transcript } from "./transcript.ts";
 import { UsageMeter } from "./usage-meter.ts";
 
 /** What all calls share. `policy` is replaced as a whole by a reload; a call keeps the one it began with. */
@@ -32,6 +34,7 @@ export interface Gateway {
   readonly log: Logger;
   readonly ledger: Ledger;
   readonly limiter: Limiter;
+  readonly bodies: Bodies;
   readonly metrics: Metrics;
   /** True once calls that are still open are being cut because the gateway stops. */
   stopping: boolean;
@@ -56,6 +59,7 @@ class Call {
   readonly #line: CallLine;
   #format: WireFormat = "openai";
   #leave: (tokens: number) => void = () => {};
+  #held: Held | null = null;
 
   constructor(gateway: Gateway, req: IncomingMessage, res: ServerResponse) {
     this.#gateway = gateway;
@@ -96,6 +100,17 @@ class Call {
       if (endpoint.does === "models") {
         line.bytesOut = sendJson(this.#res, 200, modelList(route, grant.models), line.requestId);
         line.status = 200;
+      } else if (endpoint.does === "model") {
+        const asked = modelEntry(route, grant.models, found.model ?? "");
+        if (asked === undefined)
+          throw new Refused(
+            404,
+            "model_not_found",
+            `no such model is granted; \`GET /${route.name}/…/models\` lists those that are`,
+          );
+        line.model = asked.id;
+        line.bytesOut = sendJson(this.#res, 200, asked.json, line.requestId);
+        line.status = 200;
       } else {
         this.#leave = this.#gateway.limiter.enter(this.#line.agent ?? "", route.name, grant.limits);
         const asked = await this.#accepted(route, grant.models, found);
@@ -111,6 +126,7 @@ class Call {
       );
     }
     if (this.#gateway.stopping && line.outcome === "client_gone") line.outcome = "shutdown";
+    this.#held?.release();
     this.#leave((line.inputTokens ?? 0) + (line.outputTokens ?? 0));
     line.ms = milliseconds(performance.now() - this.#startedAt);
     this.#gateway.metrics.count(line);
@@ -170,8 +186,9 @@ class Call {
     const type = headers["content-type"] ?? "application/json";
     if (!/^application\/json(?:; ?charset="?utf-8"?)?$/i.test(type) || headers["content-encoding"] !== undefined)
       throw new Refused(415, "unsupported_media_type", "the body must be plain application/json in UTF-8");
-    const limit = this.#policy.limits.bodyBytes;
-    const body = await readBody(this.#req, limit);
+    const { bodyBytes: limit, bufferedBytes } = this.#policy.limits;
+    this.#held = this.#gateway.bodies.holdFor(this.#line.agent ?? "", bufferedBytes);
+    const body = await readBody(this.#req, limit, this.#held);
     this.#line.bytesIn = body.read;
     if (body.kind === "client_gone") {
       this.#line.outcome = "client_gone";
@@ -179,6 +196,13 @@ class Call {
     }
     if (body.kind === "too_large")
       throw new Refused(413, "body_too_large", `the body is larger than ${limit} bytes, the limit; send less`);
+    if (body.kind === "no_room")
+      throw new Refused(
+        503,
+        "no_room",
+        "the bodies of calls under way are all that the gateway can hold; send this one when some have ended",
+        Date.now() + 1000,
+      );
     const fields = acceptedFields(route, body.bytes);
     const model = found.model ?? requestedModel(body.bytes, fields);
     if (ModelId.safeParse(model).success) this.#line.model = model;
@@ -211,6 +235,7 @@ class Call {
     const admission = admit(this.#gateway.ledger, budgets, spender, routes);
     line.changed = admission.changed;
     let meter: UsageMeter | null = null;
+    const answered = route.logContent ? new Transcript() : null;
     const { end, servedBy, attempts } = await attempt(
       routes,
       (one) => ({
@@ -223,6 +248,7 @@ class Call {
           limits,
         },
         requestId: line.requestId,
+        transcript: answered,
         meter: (stream) => {
           if (endpoint.usage !== null) meter = new UsageMeter(one.provider, endpoint.usage, stream);
           return meter;
@@ -239,6 +265,19 @@ class Call {
       line.error = errorCode(error);
     }
     this.#ended(end);
+    if (answered !== null) this.#logContent(spender.body, answered, routes);
+  }
+
+  /** The one place where content is logged, if the operator wants it. */
+  #logContent(body: Buffer, answered: Transcript, routes: readonly Route[]): void {
+    const asked = new Transcript();
+    asked.push(body);
+    const secrets = [presentedKey(this.#req.rawHeaders), ...routes.map(({ key }) => key)].filter((key) => key != null);
+    const { requestId, agent, route, model } = this.#line;
+    this.#gateway.log.info(
+      { requestId, agent, route, model, request: asked.read(secrets), response: answered.read(secrets) },
+      "content",
+    );
   }
 
   #ended(end: RelayEnd): void {

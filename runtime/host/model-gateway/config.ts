@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { GatewayConfig } from "../../policy/models/schema.ts";
+import { GatewayConfig, providerUrlProblem } from "../../policy/models/schema.ts";
+import { sha256 } from "../../spec/digest.ts";
 import { NAME_PATTERN } from "../../spec/names.ts";
 import { KeyRing } from "./keys.ts";
 import { wireFormat } from "./refusal.ts";
@@ -19,6 +20,8 @@ type ConfiguredRoute = GatewayConfig["routes"][number];
 
 /** All that decides about calls, as one value: a reload replaces it whole or not at all. Holds the providers' keys. */
 export interface Policy {
+  /** Hex sha256 of the configuration file. */
+  readonly digest: string;
   readonly listen: GatewayConfig["listen"];
   readonly limits: GatewayConfig["limits"];
   readonly budgets: GatewayConfig["budgets"];
@@ -29,24 +32,42 @@ export interface Policy {
 /**
  * Reads the configuration file and the credentials it names.
  * @param credentials the directory of the credentials, `$CREDENTIALS_DIRECTORY`; needed only if a route names one
+ * @param before the policy it takes the place of: of a provider that stays where it is, the connections and what is known
+ *   of its health stay too
  * @throws ConfigError
  */
-export function loadPolicy(file: string, credentials: string | undefined): Policy {
-  const config = parseConfig(file, readText(file, "the configuration"));
+export function loadPolicy(file: string, credentials: string | undefined, before?: Policy): Policy {
+  const text = readText(file, "the configuration");
+  const config = parseConfig(file, text);
+  const upstream = ({ name, upstream: url }: ConfiguredRoute) => {
+    const known = before?.routes.get(name)?.upstream;
+    return known?.url === url ? known : new Upstream(url);
+  };
   const routes = config.routes.map((route): [string, Route] => [
     route.name,
     {
       name: route.name,
       provider: route.provider,
-      upstream: new Upstream(route.upstream),
+      upstream: upstream(route),
       key: route.credential === null ? null : readCredential(credentials, route.credential),
       grants: new Map(route.grants.map(({ agent, models, limits }) => [agent, { models: new Set(models), limits }])),
       fallback: route.fallback,
+      logContent: route.logContent,
       prices: new Map(Object.entries(route.prices)),
     },
   ]);
   const { listen, limits, budgets } = config;
-  return { listen, limits, budgets, keys: new KeyRing(config.keys), routes: new Map(routes) };
+  return { digest: sha256(text), listen, limits, budgets, keys: new KeyRing(config.keys), routes: new Map(routes) };
+}
+
+/**
+ * The text of a configuration that by itself, without its credentials, could be used.
+ * @throws ConfigError
+ */
+export function checkConfig(file: string): string {
+  const text = readText(file, "the configuration");
+  parseConfig(file, text);
+  return text;
 }
 
 /**
@@ -135,15 +156,13 @@ function fallbackProblems(config: GatewayConfig, { name, provider, fallback, gra
   });
 }
 
+/** Loopback is what runs on the host; everything else is judged as in the spec. */
 function upstreamProblem(text: string): string | undefined {
-  // of one spelling only: what URL would repair (case, `..`, user:password, spaces) is refused instead
-  const url = /^(https?):\/\/([a-z0-9.-]+)(?::\d{1,5})?((?:\/[A-Za-z0-9._~-]+)*)\/?$/.exec(text);
-  if (url === null || !URL.canParse(text))
-    return "must be an origin and at most a path, such as https://api.example.com";
-  const [, scheme, host, path = ""] = url;
-  if (path.split("/").some((segment) => segment === "." || segment === "..")) return "the path may hold no . or ..";
-  if (scheme === "http" && host !== "127.0.0.1") return "must be https:// (http:// only on 127.0.0.1)";
-  return undefined;
+  const local = /^http:\/\/127\.0\.0\.1(?::\d{1,5})?((?:\/[A-Za-z0-9._~-]+)*)\/?$/.exec(text);
+  if (local === null) return providerUrlProblem(text);
+  if (!URL.canParse(text)) return "the port must be 1 to 65535";
+  const climbs = (local[1] ?? "").split("/").some((segment) => segment === "." || segment === "..");
+  return climbs ? "the path may hold no . or .." : undefined;
 }
 
 function isFileName(name: string): boolean {

@@ -1,8 +1,10 @@
+import { renameSync, writeFileSync } from "node:fs";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { adminServer } from "./admin.ts";
+import { Bodies } from "./body.ts";
 import type { Gateway } from "./call.ts";
-import { ConfigError, loadPolicy, type Policy } from "./config.ts";
+import { ConfigError, checkConfig, loadPolicy, type Policy } from "./config.ts";
 import { Ledger } from "./ledger.ts";
 import { Limiter } from "./limiter.ts";
 import { errorCode, openLog } from "./log.ts";
@@ -11,8 +13,9 @@ import { gatewayServer } from "./server.ts";
 
 // The model gateway: agents come with a virtual key and ask in their provider's own format; it decides by the grants,
 // adds the provider's key, and passes bytes through. Configured by one file and $CREDENTIALS_DIRECTORY alone.
-//   model-gateway <configuration file>
-// SIGHUP reads both again, SIGTERM lets open calls finish for at most DRAIN_MS.
+//   model-gateway <configuration file> [<the file that SIGHUP reads instead>]
+//   model-gateway --check <configuration file> [<where to put it if it can be used>]
+// SIGHUP reads file and credentials again, SIGTERM lets open calls finish for at most DRAIN_MS.
 
 const DRAIN_MS = 10_000;
 /** How often the report reaches the disk, and promises beyond need are given back. */
@@ -32,7 +35,7 @@ function initialPolicy(file: string | undefined): Policy {
 /** The new policy, or the old one if the new cannot be used. */
 function reloadedPolicy(gateway: Gateway, file: string): Policy {
   try {
-    const policy = loadPolicy(file, process.env.CREDENTIALS_DIRECTORY);
+    const policy = loadPolicy(file, process.env.CREDENTIALS_DIRECTORY, gateway.policy);
     for (const name of ["port", "adminPort"] as const)
       if (policy.listen[name] !== gateway.policy.listen[name])
         throw new ConfigError(`${file}: listen.${name} changed; restart the gateway for that`);
@@ -84,13 +87,14 @@ function listen(server: Server, host: string, port: number, then: (port: number)
   server.listen(port, host, () => then((server.address() as AddressInfo).port));
 }
 
-function main(file: string | undefined): void {
+function main(file: string | undefined, reloaded = file ?? ""): void {
   const policy = initialPolicy(file);
   const log = openLog();
   const ledger = openLedger(policy);
   const gateway: Gateway = {
     ...{ policy, log, ledger, stopping: false },
     limiter: new Limiter(),
+    bodies: new Bodies(),
     metrics: new Metrics(),
   };
   setInterval(() => flush(gateway), FLUSH_MS).unref();
@@ -104,7 +108,7 @@ function main(file: string | undefined): void {
   );
 
   process.on("SIGHUP", () => {
-    gateway.policy = reloadedPolicy(gateway, file ?? "");
+    gateway.policy = reloadedPolicy(gateway, reloaded);
   });
   process.once("SIGTERM", () => {
     log.info("stopping");
@@ -116,4 +120,21 @@ function main(file: string | undefined): void {
   });
 }
 
-main(process.argv[2]);
+function check(file: string | undefined, to: string | undefined): void {
+  try {
+    if (file === undefined) throw new ConfigError("--check: received no file; give the path of a configuration");
+    const text = checkConfig(file);
+    if (to === undefined) return;
+    // whole or not at all, also for a gateway that is just reading it
+    writeFileSync(`${to}.next`, text, { mode: 0o600 });
+    renameSync(`${to}.next`, to);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`model-gateway: ${error.message}\n`);
+    process.exitCode = 1;
+  }
+}
+
+const [first, ...rest] = process.argv.slice(2);
+if (first === "--check") check(rest[0], rest[1]);
+else main(first, rest[0]);

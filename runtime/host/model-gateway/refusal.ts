@@ -17,6 +17,7 @@ export type RefusalCode =
   | "upstream_down"
   | "not_found"
   | "body_too_large"
+  | "no_room"
   | "unsupported_media_type"
   | "upstream_redirect"
   | "upstream_unreachable"

@@ -5,6 +5,7 @@ import { responseHeaders, upstreamRequestId } from "./headers.ts";
 import { KeyWatch } from "./key-watch.ts";
 import { errorCode, type Outcome } from "./log.ts";
 import type { Refusal } from "./refusal.ts";
+import type { Transcript } from "./transcript.ts";
 import type { Upstream } from "./upstream.ts";
 import type { UsageMeter } from "./usage-meter.ts";
 
@@ -24,6 +25,8 @@ export interface RelayRequest {
   readonly declines: (status: number) => boolean;
   /** Told of the answer's bytes once it is known that the provider accepted the call; `stream` if they are events. */
   readonly meter: (stream: boolean) => UsageMeter | null;
+  /** Told of all that is sent on to the client; null where nothing of it is logged. */
+  readonly transcript: Transcript | null;
 }
 
 /** How a relay ended. With `refusal` nothing has been sent to the client yet: the caller answers. */
@@ -164,6 +167,7 @@ class Relay implements Dispatcher.DispatchHandler {
     if (bytes.length === 0) return true;
     this.#firstByteAt ??= performance.now();
     this.#bytesOut += bytes.length;
+    this.#request.transcript?.push(bytes);
     return this.#res.write(bytes);
   }
 

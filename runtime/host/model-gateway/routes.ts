@@ -21,6 +21,8 @@ export interface Route {
   readonly grants: ReadonlyMap<string, Grant>;
   /** The route of the same wire format that is asked when this one cannot be; null if none is. */
   readonly fallback: string | null;
+  /** Whether what is asked and answered is logged, redacted. */
+  readonly logContent: boolean;
   /** By model id. */
   readonly prices: ReadonlyMap<string, ModelPrice>;
 }
@@ -28,12 +30,12 @@ export interface Route {
 /** What of an answer says what it cost: the place of its usage. */
 type Usage = "chat" | "responses" | "embeddings" | "messages" | "generate";
 
-/** `invoke` goes to the provider if it names a granted model; `models` is answered from the grants. */
+/** `invoke` goes to the provider if it names a granted model; `models` and `model`, one of them, are answered from the grants. */
 export interface Endpoint {
   readonly method: "GET" | "POST";
   /** Path below the route; `{model}` in it stands for the model. */
   readonly path: string;
-  readonly does: "invoke" | "models";
+  readonly does: "invoke" | "models" | "model";
   /** Query strings that may stand behind the path of an `invoke`; passed on as they are. */
   readonly queries: readonly string[];
   /** Null for what providers do not charge for. */
@@ -43,6 +45,7 @@ export interface Endpoint {
 }
 
 const get = (path: string): Endpoint => ({ method: "GET", path, does: "models", queries: [""], usage: null });
+const getOne = (path: string): Endpoint => ({ ...get(path), does: "model" });
 const post = (path: string, usage: Usage | null, queries: readonly string[] = [""]): Endpoint => ({
   method: "POST",
   path,
@@ -56,18 +59,21 @@ const OPENAI: readonly Endpoint[] = [
   post("/v1/responses", "responses"),
   post("/v1/embeddings", "embeddings"),
   get("/v1/models"),
+  getOne("/v1/models/{model}"),
 ];
 const ANTHROPIC: readonly Endpoint[] = [
   // the official client writes ?beta=true when it is asked for a beta
   post("/v1/messages", "messages", ["", "?beta=true"]),
   post("/v1/messages/count_tokens", null, ["", "?beta=true"]),
   get("/v1/models"),
+  getOne("/v1/models/{model}"),
 ];
 const GOOGLE: readonly Endpoint[] = [
   post("/v1beta/models/{model}:generateContent", "generate"),
   // without alt=sse the stream is one JSON array, which the official client never asks for
   { ...post("/v1beta/models/{model}:streamGenerateContent", "generate", ["?alt=sse"]), streams: true },
   get("/v1beta/models"),
+  getOne("/v1beta/models/{model}"),
 ];
 
 /** Everything that a provider of this kind can be asked through the gateway. */
@@ -107,7 +113,8 @@ export interface FoundEndpoint {
 export function findEndpoint(provider: ProviderKind, method: string, target: Target): FoundEndpoint | undefined {
   for (const endpoint of endpoints(provider)) {
     if (endpoint.method !== method) continue;
-    const model = modelInPath(endpoint.path, target.path);
+    const model =
+      endpoint.does === "model" ? restOfPath(endpoint.path, target.path) : modelInPath(endpoint.path, target.path);
     if (model === undefined) continue;
     if (endpoint.does === "invoke" && !endpoint.queries.includes(target.query)) continue;
     return { endpoint, model };
@@ -125,26 +132,34 @@ function modelInPath(pattern: string, path: string): string | null | undefined {
   return /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(model) ? model : undefined;
 }
 
+/** What stands at `{model}`, whatever it is: it is compared with what is granted and sent nowhere. */
+function restOfPath(pattern: string, path: string): string | undefined {
+  const before = pattern.slice(0, -"{model}".length);
+  return path.startsWith(before) && path.length > before.length ? path.slice(before.length) : undefined;
+}
+
+/**
+ * The answer to `GET /v1/models/{model}`, in the provider's format, and the id of the model; undefined if it is not granted.
+ * @param asked as it stands in the path: clients write a slash in an id as it is or as %2F
+ */
+export function modelEntry(route: Route, models: ReadonlySet<string>, asked: string) {
+  const id = [...models].find((one) => one === asked || encodeURIComponent(one) === asked);
+  return id === undefined ? undefined : { id, json: JSON.stringify(entry(route, id)) };
+}
+
+/** One model in the provider's format. */
+function entry({ provider, name }: Route, id: string): object {
+  if (provider === "anthropic") return { type: "model", id, display_name: id, created_at: "1970-01-01T00:00:00Z" };
+  if (provider === "google")
+    return { name: `models/${id}`, displayName: id, supportedGenerationMethods: ["generateContent"] };
+  return { id, object: "model", created: 0, owned_by: name };
+}
+
 /** The answer to `GET /v1/models`: what is granted, in the provider's format. Times and owners are not known and not made up. */
 export function modelList(route: Route, models: ReadonlySet<string>): string {
   const ids = [...models];
+  const list = ids.map((id) => entry(route, id));
   if (route.provider === "anthropic")
-    return JSON.stringify({
-      data: ids.map((id) => ({ type: "model", id, display_name: id, created_at: "1970-01-01T00:00:00Z" })),
-      has_more: false,
-      first_id: ids[0] ?? null,
-      last_id: ids.at(-1) ?? null,
-    });
-  if (route.provider === "google")
-    return JSON.stringify({
-      models: ids.map((id) => ({
-        name: `models/${id}`,
-        displayName: id,
-        supportedGenerationMethods: ["generateContent"],
-      })),
-    });
-  return JSON.stringify({
-    object: "list",
-    data: ids.map((id) => ({ id, object: "model", created: 0, owned_by: route.name })),
-  });
+    return JSON.stringify({ data: list, has_more: false, first_id: ids[0] ?? null, last_id: ids.at(-1) ?? null });
+  return JSON.stringify(route.provider === "google" ? { models: list } : { object: "list", data: list });
 }

@@ -12,6 +12,8 @@ const CONNECTIONS = 256;
  * Certificates are judged as Node does: its own list, `NODE_EXTRA_CA_CERTS`, and with `--use-system-ca` the system's.
  */
 export class Upstream {
+  /** As the configuration writes it. */
+  readonly url: string;
   readonly #origin: string;
   readonly #prefix: string;
   #pool: Pool;
@@ -19,6 +21,7 @@ export class Upstream {
 
   /** @param url https URL, or http on 127.0.0.1, that config.ts has checked */
   constructor(url: string) {
+    this.url = url;
     const parsed = new URL(url);
     this.#origin = parsed.origin;
     this.#prefix = parsed.pathname.replace(/\/$/, "");

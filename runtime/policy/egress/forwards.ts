@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { isIP } from "node:net";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { PrincipalId } from "../../spec/names.ts";
+import { providerAddress } from "../models/provider-url.ts";
 
 /** One granted port of one name or address, as the firewall and the egress proxy carry it. */
 export interface EgressForward {
@@ -29,7 +30,7 @@ export function egressForwards(spec: HostSpec): EgressForward[] {
   const frontends = new Set<number>();
   const standIns = new Map<string, number>();
   const key = ({ principal, host, port }: HostSpec["grants"]["connect"][number]) => `${principal} ${host} ${port}`;
-  const grants = [...spec.grants.connect].sort((a, b) => (key(a) < key(b) ? -1 : 1));
+  const grants = connections(spec).sort((a, b) => (key(a) < key(b) ? -1 : 1));
   return grants.map((grant) => {
     const { host, port } = grant;
     const count = FORWARD_PORTS.last - FORWARD_PORTS.first + 1;
@@ -41,6 +42,19 @@ export function egressForwards(spec: HostSpec): EgressForward[] {
     standIns.set(host, slot);
     return { principal: grant.principal as PrincipalId, host, port, dialled: ipv4(STAND_INS.base + slot), frontend };
   });
+}
+
+/** What is granted, and for the gateway each provider that some agent may call and that is named by its address. */
+function connections(spec: HostSpec): HostSpec["grants"]["connect"] {
+  const all = [...spec.grants.connect];
+  for (const [name, model] of Object.entries(spec.models)) {
+    const address = spec.grants.invoke.some((grant) => grant.model === name) ? providerAddress(name, model) : null;
+    const known = all.some(
+      ({ principal, host, port }) => principal === "gateway" && host === address?.host && port === address.port,
+    );
+    if (address !== null && !known) all.push({ principal: "gateway", ...address });
+  }
+  return all;
 }
 
 /** The place that a text hashes to, or the next that is free. */

@@ -1,10 +1,10 @@
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { PrincipalId } from "../../spec/names.ts";
-import { providerUrl } from "../models/provider-url.ts";
+import { providerAddress, providerUrl } from "../models/provider-url.ts";
 
 /**
  * The exact TLS server names a principal may reach, sorted: its grants, and for the gateway the host of every provider
- * that some agent may call. A provider that no agent may call is not reachable. The guard reaches each remote MCP server, since
+ * that some agent may call and that is named by its name. A provider that no agent may call is not reachable. The guard reaches each remote MCP server, since
  * its tools are pinned before anything of it is granted.
  */
 export function egressNames(spec: HostSpec, principal: PrincipalId): string[] {
@@ -12,7 +12,12 @@ export function egressNames(spec: HostSpec, principal: PrincipalId): string[] {
   if (principal === "gateway")
     for (const [name, model] of Object.entries(spec.models)) {
       const url = providerUrl(name, model);
-      if (url !== null && spec.grants.invoke.some((grant) => grant.model === name)) names.add(new URL(url).hostname);
+      if (
+        url !== null &&
+        providerAddress(name, model) === null &&
+        spec.grants.invoke.some((grant) => grant.model === name)
+      )
+        names.add(new URL(url).hostname);
     }
   if (principal === "guard")
     for (const { source } of Object.values(spec.mcpServers ?? {}))

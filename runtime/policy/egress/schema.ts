@@ -48,6 +48,18 @@ function blockList(family: "ipv4" | "ipv6", networks: readonly string[]): BlockL
   return list;
 }
 
+/** Networks of one's own: RFC 1918, shared address space (RFC 6598), unique local IPv6. */
+const PRIVATE = {
+  ipv4: blockList("ipv4", ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16"]),
+  ipv6: blockList("ipv6", ["fc00::/7"]),
+};
+
+/** Whether an IP address is of a private network, where what is sent does not cross the Internet. */
+export function isPrivateAddress(address: string): boolean {
+  const family = isIP(address);
+  return family !== 0 && PRIVATE[`ipv${family as 4 | 6}`].check(address, `ipv${family as 4 | 6}`);
+}
+
 /** One address in its usual form, private or public. */
 export const GrantableAddress = z.string().superRefine((text, ctx) => {
   const family = isIP(text);

@@ -27,7 +27,7 @@ export function gatewayConfig(spec: HostSpec, keyHashes: (agent: string) => stri
       .map(([name, model]) => ({
         name,
         provider: model.provider,
-        upstream: providerUrl(name, model) ?? `http://127.0.0.1:${principalPort(demoUid(name, model.uid))}`,
+        upstream: providerUrl(name, model) ?? `http://127.0.0.1:${principalPort(ownUid(name, model.uid))}`,
         credential: model.apiKey === null ? null : secretCredential(model.apiKey),
         grants: spec.grants.invoke
           .filter((grant) => grant.model === name)
@@ -35,6 +35,7 @@ export function gatewayConfig(spec: HostSpec, keyHashes: (agent: string) => stri
           .sort((a, b) => (a.agent < b.agent ? -1 : 1)),
         fallback: granted.has(model.fallback ?? "") ? model.fallback : null,
         prices: model.provider === "demo" ? demoPrices(spec, name) : model.prices,
+        logContent: model.logContent ?? false,
       }))
       .filter(({ grants }) => grants.length > 0),
     budgets: {
@@ -81,7 +82,7 @@ const FREE: ModelPrice = {
   contextTokens: 1,
 };
 
-function demoUid(name: string, uid: number | null): number {
+function ownUid(name: string, uid: number | null): number {
   if (uid === null) throw new Error(`models.${name}: received neither url nor uid; a provider has one of them`);
   return uid;
 }

@@ -44,7 +44,7 @@ function decided({ listen, keys, routes, budgets }: GatewayConfig) {
 }
 
 function grants({ spec }: Subject): Probe<Outcome> {
-  const wanted = decided(gatewayConfig(spec, () => ["0".repeat(64)]));
+  const wanted = decided(GatewayConfig.parse(gatewayConfig(spec, () => ["0".repeat(64)])));
   return {
     id: "root/gateway-grants",
     vantage: "root",

@@ -1,4 +1,6 @@
+import { isIP } from "node:net";
 import { z } from "zod";
+import { GrantableAddress, isPrivateAddress } from "../egress/schema.ts";
 
 /** The wire formats the gateway passes through; it never translates one into another. */
 export const ProviderKind = z.enum(["anthropic", "openai", "openai-compatible", "openrouter", "google", "demo"]);
@@ -142,6 +144,10 @@ const GatewayRoute = z.strictObject({
     .nullable()
     .describe("Route of the same wire format that is asked when this one fails before its first byte; null for none."),
   prices: z.record(ModelId, ModelPrice).describe("Prices by model id; a model without one is refused under a budget."),
+  logContent: z
+    .boolean()
+    .default(false)
+    .describe("Whether the beginning of what is asked and answered is logged, redacted."),
 });
 
 /** The gateway's whole configuration file; nothing else configures it but `$CREDENTIALS_DIRECTORY`. */
@@ -172,6 +178,10 @@ export const GatewayConfig = z.strictObject({
   }),
   limits: z.strictObject({
     bodyBytes: z.number().int().describe("Largest request body accepted, bytes; larger is 413."),
+    bufferedBytes: z
+      .number()
+      .int()
+      .describe("Most bytes of request bodies held at once, of all calls; one agent has at most half. Beyond is 503."),
     headerTimeoutMs: z.number().int().describe("Longest wait for the provider's response headers, ms; then 504."),
     idleTimeoutMs: z.number().int().describe("Longest silence within a response body, ms; then the stream is cut."),
   }),
@@ -181,12 +191,36 @@ export type GatewayConfig = z.infer<typeof GatewayConfig>;
 /** Default bounds of the gateway; a streamed answer may take long, silence may not. */
 export const GATEWAY_LIMITS: GatewayConfig["limits"] = {
   bodyBytes: 8 * 1024 * 1024,
+  // of the 512 MiB that its unit may have
+  bufferedBytes: 128 * 1024 * 1024,
   headerTimeoutMs: 60_000,
   idleTimeoutMs: 60_000,
 };
 
 /** Most output tokens of one call under a budget: a call must be paid for in advance by the most it could cost. */
 export const MAX_OUTPUT_TOKENS = 16_384;
+
+const PROVIDER_URL = /^(https?):\/\/([a-z0-9.-]+|\[[0-9a-f:]+\])(?::(\d{1,5}))?((?:\/[A-Za-z0-9._~-]+)*)\/?$/;
+const BY_NAME = "must be an https:// URL of an exact name, port 443, or one of an address such as http://10.0.0.5:8000";
+
+/**
+ * Why a text is no URL of a provider; undefined if it is one. By name it is https on port 443; by address any port, and
+ * plain http on private networks alone. Of one spelling only: what `new URL` would repair is refused.
+ */
+export function providerUrlProblem(text: string): string | undefined {
+  const [, scheme, written = "", port = "", path = ""] = PROVIDER_URL.exec(text) ?? [];
+  if (scheme === undefined || !URL.canParse(text)) return BY_NAME;
+  const host = written.replace(/^\[|\]$/g, "");
+  if (new URL(text).hostname !== written) return BY_NAME;
+  if (path.split("/").some((segment) => segment === "." || segment === "..")) return "the path may hold no . or ..";
+  if (isIP(host) === 0) return scheme === "https" && (port === "" || port === "443") ? undefined : BY_NAME;
+  if (Number(port || 1) > 65535 || port === "0") return "the port must be 1 to 65535";
+  const address = GrantableAddress.safeParse(host);
+  if (!address.success) return `its address ${address.error.issues[0]?.message}`;
+  if (scheme === "http" && !isPrivateAddress(host))
+    return "http:// to an address that is not private would show keys and content on the way; use https://";
+  return undefined;
+}
 
 export const ModelProviderSpec = z
   .strictObject({
@@ -195,17 +229,22 @@ export const ModelProviderSpec = z
     ),
     url: z
       .string()
-      .regex(
-        /^https:\/\/[a-z0-9.-]+(:443)?(\/[A-Za-z0-9._~/-]*)?$/,
-        "must be an https:// URL of an exact name, port 443",
-      )
+      .superRefine((url, ctx) => {
+        const problem = providerUrlProblem(url);
+        if (problem !== undefined) ctx.addIssue({ code: "custom", message: problem, continue: false });
+      })
       .refine(
         (url) => !/\/v1\/?$/.test(url),
         "must be what stands before /v1 (agents ask for /v1/…); leave out the /v1",
       )
       .nullable()
-      .describe("Origin of the provider's API. Null for `demo`, which runs on the host."),
-    apiKey: z.string().nullable().describe("Name of the secret that holds the provider's key; null for `demo`."),
+      .describe(
+        "Origin of the provider's API: an https:// URL by name, or one by address, which the gateway alone then reaches. Null for what runs on the host: `demo`, or a `service`.",
+      ),
+    apiKey: z
+      .string()
+      .nullable()
+      .describe("Name of the secret that holds the provider's key; null for what runs on the host, or asks for none."),
     prices: z
       .record(ModelId, ModelPrice)
       .describe("Prices of the granted models by id, as they were known at synth or set by the operator."),
@@ -215,6 +254,12 @@ export const ModelProviderSpec = z
       .nullable()
       .describe(
         "Name of the provider of the same wire format that is asked when this one cannot be reached or answers 429 or 5xx; null for none. Its agents must be granted the same models there.",
+      ),
+    logContent: z
+      .boolean()
+      .optional()
+      .describe(
+        "Whether the gateway logs the first 8 KiB of each question and answer, without what looks like a secret. Absent: no content is logged.",
       ),
   })
   .describe("A model provider. Only the gateway holds its key and only the gateway reaches it.");

@@ -40,6 +40,8 @@ function secretPaths({ spec, manifest }: Subject, principal: Principal, all: rea
       ...(principal.kind === "egress" || principal.kind === "gateway"
         ? []
         : ["/opt/bailiwick/current/etc/gateway/gateway.json"]),
+      // what the gateway was given of it
+      ...(principal.kind !== "gateway" && all.some(({ kind }) => kind === "gateway") ? ["/run/bailiwick-gateway"] : []),
       ...(principal.kind !== "egress" && all.some(({ kind }) => kind === "guard")
         ? ["/opt/bailiwick/current/etc/guard/guard.json"]
         : []),

@@ -24,10 +24,6 @@ export function configFiles(spec: HostSpec, principal: Principal, provided: Prov
   const folder = configFolder(principal);
   const file = (name: string, content: string): ReleaseFile => ({ path: `${folder}/${name}`, mode: 0o444, content });
   const files = [file("hosts", renderHosts(principal.names, principal.forwards))];
-  if (principal.kind === "gateway") {
-    const config = gatewayConfig(spec, (agent) => provided.textHashes(virtualKeyCredential(agent)));
-    files.push(file("gateway.json", `${canonicalJson(config)}\n`));
-  }
   if (principal.kind === "guard") {
     const config = guardConfig(spec, (agent) => provided.textHashes(mcpTokenCredential(agent)));
     files.push(file("guard.json", `${canonicalJson(config)}\n`));
@@ -46,6 +42,14 @@ export function configFiles(spec: HostSpec, principal: Principal, provided: Prov
   if (principal.kind === "agent" && spec.agents[principal.name]?.runtime.kind === "openclaw")
     files.push(file("openclaw.json", `${JSON.stringify(openclawConfig(spec, principal), null, 2)}\n`));
   return files;
+}
+
+/** The gateway's configuration, which it takes by a reload: it stands in no unit's digest. */
+export const GATEWAY_CONFIG = "etc/gateway/gateway.json";
+
+export function gatewayFile(spec: HostSpec, provided: Provided): ReleaseFile {
+  const config = gatewayConfig(spec, (agent) => provided.textHashes(virtualKeyCredential(agent)));
+  return { path: GATEWAY_CONFIG, mode: 0o444, content: `${canonicalJson(config)}\n` };
 }
 
 /** The one `/etc/resolv.conf` of all sandboxes. */

@@ -5,10 +5,17 @@ import { digestOf } from "../../spec/digest.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseManifest } from "../../spec/manifest.ts";
 import { principalPort, principalUser } from "../../spec/names.ts";
+import { GATEWAY_CONFIG } from "./configs.ts";
 import type { ReleaseInput } from "./input.ts";
 import { agentHome, openclawWorkspace } from "./openclaw-config.ts";
 import { type Provided, requiredComponents, runtimeComponent } from "./requirements.ts";
 import { startedUnits, unitCredentials } from "./units.ts";
+
+/** Files that a unit takes by a reload, by the kind of its principal. */
+const RELOADED: Readonly<Partial<Record<Principal["kind"], string[]>>> = {
+  egress: ["etc/egress/haproxy.cfg"],
+  gateway: [GATEWAY_CONFIG],
+};
 
 /** What a release says about itself to the activator and to verify. */
 export function releaseManifest(
@@ -30,7 +37,7 @@ export function releaseManifest(
         name,
         principal: principal.id,
         chain: principal.chain,
-        reload: principal.kind === "egress" ? ["etc/egress/haproxy.cfg"] : [],
+        reload: RELOADED[principal.kind] ?? [],
         ready: name.endsWith(".service") ? readyEndpoint(spec, principal) : null,
       })),
     ),
@@ -62,9 +69,10 @@ export function releaseManifest(
 
 function readyEndpoint(spec: HostSpec, { kind, name, port }: Principal): { port: number; path: string } | null {
   if (port === null) return null;
-  if (kind !== "agent") return { port, path: "/healthz" };
+  const service = kind === "model" ? spec.models[name]?.service : undefined;
+  if (kind !== "agent" && service === undefined) return { port, path: "/healthz" };
   const runtime = spec.agents[name]?.runtime;
-  const path = runtime?.kind === "command" ? runtime.health : "/readyz";
+  const path = service !== undefined ? service.health : runtime?.kind === "command" ? runtime.health : "/readyz";
   return path === null ? null : { port, path };
 }
 

@@ -3,7 +3,7 @@ import { renderHaproxy } from "../../policy/egress/haproxy.ts";
 import { hostPrincipals } from "../../policy/egress/principals.ts";
 import { type ReleaseFile, ReleaseManifest, releaseDigest } from "../../spec/manifest.ts";
 import { accountFiles } from "./accounts.ts";
-import { configFiles, resolvConf } from "./configs.ts";
+import { configFiles, gatewayFile, resolvConf } from "./configs.ts";
 import type { Release, ReleaseInput } from "./input.ts";
 import { releaseManifest } from "./manifest.ts";
 import { Provided } from "./requirements.ts";
@@ -23,6 +23,7 @@ export function renderRelease(input: ReleaseInput): Release {
     text("etc/firewall.nft", renderFirewall(spec, principals, resolvers)),
     resolvConf(),
     ...accountFiles(spec, principals),
+    ...(principals.some(({ kind }) => kind === "gateway") ? [gatewayFile(spec, provided)] : []),
     ...principals.flatMap((principal) => configFiles(spec, principal, provided)),
     ...principals.flatMap((principal) => unitFiles(spec, principals, principal, provided)),
   ];

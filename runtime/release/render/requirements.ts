@@ -9,6 +9,11 @@ export function runtimeComponent(agent: string, runtime: RuntimeSpec): string {
   return runtime.kind === "openclaw" ? `openclaw-${runtime.version}` : `command-${agent}`;
 }
 
+/** Name of the component that a model server of the operator's own is. */
+export function serviceComponent(model: string): string {
+  return `service-${model}`;
+}
+
 /** Name of the component that an MCP server on the host is. */
 export function serverComponent(server: string): string {
   return `mcp-server-${server}`;
@@ -21,7 +26,8 @@ export function requiredComponents(spec: HostSpec): string[] {
     "node",
     "activator",
     ...(principals.some(({ kind }) => kind === "gateway") ? ["model-gateway"] : []),
-    ...(principals.some(({ kind }) => kind === "model") ? ["demo-model"] : []),
+    ...(Object.values(spec.models).some(({ provider }) => provider === "demo") ? ["demo-model"] : []),
+    ...byName(spec.models).flatMap(([name, { service }]) => (service === undefined ? [] : [serviceComponent(name)])),
     ...(principals.some(({ kind }) => kind === "guard") ? ["mcp-guard"] : []),
     ...principals.flatMap(({ kind, name }) => (kind === "mcp" ? [serverComponent(name)] : [])),
     ...new Set(Object.entries(spec.agents).map(([name, { runtime }]) => runtimeComponent(name, runtime))),

@@ -1,7 +1,7 @@
 import type { Principal } from "../../policy/egress/principals.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { GATEWAY_PORT, GUARD_PORT } from "../../spec/names.ts";
-import type { CommandRuntime } from "../../spec/runtime.ts";
+import type { CommandRuntime, ModelService } from "../../spec/runtime.ts";
 
 /** Environment of OpenClaw's unit: where its configuration and state are, and that it changes and fetches nothing. */
 export function openclawEnvironment(agent: string): string[] {
@@ -34,7 +34,7 @@ export function commandUnit(
   const [first = "", ...rest] = runtime.argv;
   const providers = spec.grants.invoke.filter(({ agent }) => agent === name).map(({ model }) => model);
   return {
-    program: programPath(name, first, directory, node),
+    program: programPath(`agents.${name}.runtime`, first, directory, node),
     arguments: rest,
     environment: [
       ...Object.entries(runtime.env)
@@ -52,15 +52,36 @@ export function commandUnit(
   };
 }
 
+/** Program, arguments and environment of a model server of the operator's own, as `commandUnit` gives an agent's. */
+export function serviceUnit(
+  { name, port }: Principal,
+  service: ModelService,
+  directory: string,
+  node: string,
+): { program: string; arguments: string[]; environment: string[] } {
+  const withPort = (text: string) => text.replaceAll("{port}", String(port));
+  const [first = "", ...rest] = service.argv;
+  return {
+    program: programPath(`models.${name}.service`, first, directory, node),
+    arguments: rest.map(withPort),
+    environment: [
+      ...Object.entries(service.env)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([key, value]) => `${key}=${withPort(value)}`),
+      `BAILIWICK_PORT=${port}`,
+    ],
+  };
+}
+
 function envName(provider: string): string {
   return provider.toUpperCase().replaceAll("-", "_");
 }
 
-function programPath(agent: string, first: string, directory: string, node: string): string {
+function programPath(at: string, first: string, directory: string, node: string): string {
   if (first === "node") return node;
   if (first.startsWith("/")) return first;
   if (first.startsWith("./")) return `${directory}/${first.slice(2)}`;
   throw new Error(
-    `agents.${agent}.runtime.argv[0]: received ${JSON.stringify(first)}; write "node", an absolute path on the host, or "./…" for a file of the source folder`,
+    `${at}.argv[0]: received ${JSON.stringify(first)}; write "node", an absolute path on the host, or "./…" for a file of the source folder`,
   );
 }

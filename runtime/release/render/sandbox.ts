@@ -4,14 +4,16 @@ import { type Principal, usesEgress } from "../../policy/egress/principals.ts";
 import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { GATEWAY_ADMIN_PORT, PRINCIPAL_UIDS } from "../../spec/names.ts";
+import type { ModelService } from "../../spec/runtime.ts";
 import { configFolder, RESOLV_CONF } from "./configs.ts";
 import { agentHome } from "./openclaw-config.ts";
-import { type Provided, runtimeComponent, serverComponent } from "./requirements.ts";
+import { type Provided, runtimeComponent, serverComponent, serviceComponent } from "./requirements.ts";
 
 const load = (name: string) => loadTemplate(new URL(`./templates/${name}.hbs`, import.meta.url));
 const partials = { common: load("sandbox-common") };
 const agentTemplate = load("sandbox-agent.conf");
 const programTemplate = load("sandbox-program.conf");
+const serviceTemplate = load("sandbox-service.conf");
 const mcpTemplate = load("sandbox-mcp.conf");
 const egressTemplate = load("sandbox-egress.conf");
 
@@ -30,6 +32,8 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
   };
   if (principal.kind === "agent") return agentSandbox(spec, principal, provided, common);
   if (principal.kind === "mcp") return mcpSandbox(principal, provided, common);
+  const service = principal.kind === "model" ? spec.models[principal.name]?.service : undefined;
+  if (service !== undefined) return serviceSandbox(principal, service, provided, common);
   if (principal.kind !== "egress") return programSandbox(spec, principal, provided, common);
   // all that any principal could be given, so that a new grant changes its configuration alone
   const bind = [PRINCIPAL_UIDS, FORWARD_PORTS].map(({ first, last }) => `${first}-${last}`);
@@ -56,6 +60,21 @@ function agentSandbox(spec: HostSpec, { name }: Principal, provided: Provided, c
       home: `/var/lib/bailiwick/agents/${name}`,
       workspaces: workspaceMounts(spec, name).map((mount) => ({ ...mount, writable: mount.mode === "rw" })),
       homeVariable: `HOME=${agentHome(name)}`,
+      pathVariable: `PATH=${[...node.map((folder) => `${folder}/bin`), "/usr/bin", "/bin"].join(":")}`,
+    },
+    partials,
+  );
+}
+
+/** A model server has neither a home nor a workspace nor a way to anywhere. */
+function serviceSandbox({ name }: Principal, service: ModelService, provided: Provided, common: object): string {
+  const node = service.argv[0] === "node" ? [provided.component("node")] : [];
+  return render(
+    serviceTemplate,
+    {
+      ...common,
+      components: [...node, provided.component(serviceComponent(name))],
+      memoryMax: `${service.memoryMiB}M`,
       pathVariable: `PATH=${[...node.map((folder) => `${folder}/bin`), "/usr/bin", "/bin"].join(":")}`,
     },
     partials,

@@ -17,8 +17,8 @@ import type { CommandRuntime, OpenClawRuntime } from "../../spec/runtime.ts";
 import { configDigest, configFiles, configFolder } from "./configs.ts";
 import type { Credential } from "./input.ts";
 import { MCP_TOKEN_VARIABLE, runtimeDirectory } from "./openclaw-config.ts";
-import { type Provided, runtimeComponent, serverComponent } from "./requirements.ts";
-import { commandUnit, openclawEnvironment } from "./runtimes.ts";
+import { type Provided, runtimeComponent, serverComponent, serviceComponent } from "./requirements.ts";
+import { commandUnit, openclawEnvironment, serviceUnit } from "./runtimes.ts";
 import { PROGRAMS, renderSandbox } from "./sandbox.ts";
 
 const load = (name: string) => loadTemplate(new URL(`./templates/${name}.hbs`, import.meta.url));
@@ -118,11 +118,19 @@ function renderUnit(
       : renderCommand(spec, principal, runtime, provided, head);
   }
   if (kind === "mcp") return renderServer(spec, principal, provided, head);
+  const service = kind === "model" ? spec.models[name]?.service : undefined;
+  if (service !== undefined) {
+    const directory = provided.component(serviceComponent(name));
+    const unit = serviceUnit(principal, service, directory, provided.nodeProgram());
+    return render(programTemplate, { ...head, directory, ...NO_EXTRAS, ...unit }, partials);
+  }
   const component = PROGRAMS[kind] ?? "";
   const directory = provided.component(component);
   const script = `${directory}/${component}.mjs`;
+  const config = `/etc/bailiwick/${kind}/${kind}.json`;
+  const reload = kind === "gateway" ? gatewayReload(principal.unit, script, config) : null;
   // the system's list of certificate authorities is root's to change; Node's own stands beside it
-  const configured = ["--use-system-ca", script, `/etc/bailiwick/${kind}/${kind}.json`];
+  const configured = ["--use-system-ca", script, config, ...(reload === null ? [] : [reload.handedOver])];
   return render(
     programTemplate,
     {
@@ -132,9 +140,20 @@ function renderUnit(
       arguments: kind === "model" ? [script] : configured,
       environment: kind === "model" ? [`BAILIWICK_PORT=${port}`] : [],
       requires: kind === "guard" ? `${principal.unit}.socket` : null,
+      reload,
     },
     partials,
   );
+}
+
+/**
+ * How the gateway takes a new configuration without ending. Its mounts show the release that it was started with; a process
+ * of the same sandbox that starts at the reload sees the current one, judges it, and hands it over in a folder that both see.
+ */
+function gatewayReload(unit: string, script: string, file: string) {
+  const folder = runtimeDirectory(unit);
+  const handedOver = `${folder}/gateway.json`;
+  return { folder, handedOver, check: [script, "--check", file, handedOver] };
 }
 
 function renderServer(spec: HostSpec, principal: Principal, provided: Provided, head: object): string {
@@ -181,6 +200,9 @@ function renderOpenclaw(
   );
 }
 
+/** What only some programs have. */
+const NO_EXTRAS = { requires: null, reload: null };
+
 function renderCommand(
   spec: HostSpec,
   principal: Principal,
@@ -191,7 +213,7 @@ function renderCommand(
   const directory = provided.component(runtimeComponent(principal.name, runtime));
   return render(
     programTemplate,
-    { ...head, directory, requires: null, ...commandUnit(spec, principal, runtime, directory, provided.nodeProgram()) },
+    { ...head, directory, ...NO_EXTRAS, ...commandUnit(spec, principal, runtime, directory, provided.nodeProgram()) },
     partials,
   );
 }
@@ -201,7 +223,7 @@ function description(spec: HostSpec, { kind, name }: Principal): string {
   if (kind === "gateway") return "Bailiwick model gateway";
   if (kind === "guard") return "Bailiwick MCP guard";
   if (kind === "mcp") return `Bailiwick MCP server ${name}`;
-  if (kind === "model") return `Bailiwick demo model ${name}`;
+  if (kind === "model") return `Bailiwick ${spec.models[name]?.service ? "model server" : "demo model"} ${name}`;
   const runtime = spec.agents[name]?.runtime;
   return `Bailiwick agent ${name} (${runtime?.kind === "openclaw" ? `OpenClaw ${runtime.version}` : "command"})`;
 }

@@ -17,6 +17,9 @@ import { ok, Project } from "../support/project.ts";
 
 const VERSIONED = join(import.meta.dirname, "versioned");
 
+/** Name of the agent's virtual key. */
+export const KEY = "agent.crew.virtual-key";
+
 const APP = `
 import { App, TerraformStack } from "cdktf";
 import { Access, AgentHost, LocalMachine, ModelProvider, Runtime, Secret } from "KIT";
@@ -44,6 +47,9 @@ export interface Release {
   /** Whether the agent's component is another one, 8 MiB large. */
   component?: boolean;
   secret?: string;
+  /** Models of the demo provider that the agent is granted, and calls of it at once; default: `demo`, no limit. */
+  models?: string[];
+  concurrentCalls?: number;
 }
 
 export interface PushHooks {
@@ -91,12 +97,21 @@ export class Bed {
   }
 
   async push(release: Release, { port, progress = () => {}, renew = [] }: PushHooks = {}): Promise<PushResult> {
-    const { version, behaviour = "well", component = false, secret } = release;
+    const {
+      version,
+      behaviour = "well",
+      component = false,
+      secret,
+      models = ["demo"],
+      concurrentCalls = null,
+    } = release;
     const spec = structuredClone(this.#spec);
     const runtime = spec.agents.crew?.runtime;
     if (runtime?.kind !== "command") throw new Error("the bed's agent is a command");
     runtime.env = { VERSION: String(version), BEHAVIOUR: behaviour };
     spec.grants.egress = [{ principal: "agent/crew", name: `v${version}.example.com` }];
+    const grant = spec.grants.invoke.find(({ model }) => model === "demo");
+    if (grant !== undefined) Object.assign(grant, { models, limits: { ...grant.limits, concurrentCalls } });
     if (component) writeFileSync(join(this.project.dir, "daemon/ballast"), randomBytes(8 * 1024 * 1024));
     if (secret !== undefined) process.env.BED_SECRET = secret;
     const status = await machineStatus(this.slot);
@@ -144,6 +159,13 @@ export class Bed {
     const program = `import sys,urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode(), end="")`;
     const ran = await this.tryRoot(`/usr/bin/python3 -I -c '${program}' '${url}'`);
     return ran.status === 0 ? ran.text : null;
+  }
+
+  /** The text of the agent's virtual key, of the version that the current release names. */
+  virtualKey(): Promise<string> {
+    return this.root(
+      `v=$(grep -o '${KEY}/[0-9a-f]*' /opt/bailiwick/current/units/bailiwick-agent-crew.service | head -1 | cut -d/ -f2); systemd-creds decrypt --name=${KEY} /etc/bailiwick/credentials/${KEY}/$v.cred -`,
+    );
   }
 
   /** The version that the agent says it is of. */

@@ -2,14 +2,12 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ok } from "../support/project.ts";
-import { Bed } from "./bed.ts";
+import { Bed, KEY } from "./bed.ts";
 
 // Secrets that are rotated, and machines that are replaced: what is of value outlives both.
 
 const missing = process.getuid?.() === 0 ? undefined : "a machine needs root";
 if (missing !== undefined) console.log(`not run: secrets and rebuilds: ${missing}`);
-
-const KEY = "agent.crew.virtual-key";
 
 describe.skipIf(missing !== undefined)("what a host keeps", () => {
   const bed = new Bed();
@@ -17,11 +15,6 @@ describe.skipIf(missing !== undefined)("what a host keeps", () => {
   afterAll(() => bed.destroy());
 
   const status = async () => JSON.parse(ok(await bed.project.bailiwick(["status", "bed", "--json"])).stdout);
-  /** The text of the version of the virtual key that the current release names. */
-  const virtualKey = () =>
-    bed.root(
-      `v=$(grep -o '${KEY}/[0-9a-f]*' /opt/bailiwick/current/units/bailiwick-agent-crew.service | head -1 | cut -d/ -f2); systemd-creds decrypt --name=${KEY} /etc/bailiwick/credentials/${KEY}/$v.cred -`,
-    );
   /** Status of a call to the gateway with a virtual key. */
   const call = (key: string) =>
     bed.root(
@@ -51,25 +44,26 @@ except urllib.error.HTTPError as error: print(error.code)' ${key}`,
   });
 
   it("while a virtual key is rotated the old one and the new one hold, afterwards the new one alone", async () => {
-    const old = await virtualKey();
+    const old = await bed.virtualKey();
     expect(await call(old)).toBe("200");
-    const { restarted } = await bed.push({ version: 0 }, { renew: [KEY] });
-    expect(restarted.sort()).toEqual(["bailiwick-agent-crew.service", "bailiwick-gateway.service"]);
-    const renewed = await virtualKey();
+    const gateway = { restarted: [], reloaded: ["bailiwick-gateway.service"] };
+    const renewal = await bed.push({ version: 0 }, { renew: [KEY] });
+    expect(renewal).toMatchObject({ ...gateway, restarted: ["bailiwick-agent-crew.service"] });
+    const renewed = await bed.virtualKey();
     expect(renewed).not.toBe(old);
     expect([await call(old), await call(renewed)]).toEqual(["200", "200"]);
-    expect((await bed.push({ version: 0 })).restarted).toEqual(["bailiwick-gateway.service"]);
+    expect(await bed.push({ version: 0 })).toMatchObject(gateway);
     expect([await call(old), await call(renewed)]).toEqual(["401", "200"]);
   });
 
   it("secrets rotate does both at once, and restarts none but who reads what was rotated", async () => {
-    const old = await virtualKey();
+    const old = await bed.virtualKey();
     const ran = ok(await bed.project.bailiwick(["secrets", "rotate", "bed", "--json"]));
     expect(JSON.parse(ran.stdout)).toMatchObject({
       rotated: [KEY],
-      restarted: ["bailiwick-agent-crew.service", "bailiwick-gateway.service"],
+      restarted: ["bailiwick-agent-crew.service"],
     });
-    expect([await call(old), await call(await virtualKey())]).toEqual(["401", "200"]);
+    expect([await call(old), await call(await bed.virtualKey())]).toEqual(["401", "200"]);
     const secret = ok(
       await bed.project.bailiwick(["secrets", "rotate", "bed", "bed-secret", "--json"], { BED_SECRET: "another-one" }),
     );
@@ -108,7 +102,7 @@ except urllib.error.HTTPError as error: print(error.code)' ${key}`,
     expect(await bed.root("cat /var/lib/bailiwick/ledger/uids.json")).toBe(ledger);
     expect(await bed.root("ls /opt/bailiwick/releases | wc -l")).toBe("1");
     // the new machine has sealed the secrets anew, under a key of its own
-    expect(await call(await virtualKey())).toBe("200");
+    expect(await call(await bed.virtualKey())).toBe("200");
   });
 
   it("a power cut in the midst of a rebuild costs the new machine and nothing else: another rebuild makes it good", async () => {

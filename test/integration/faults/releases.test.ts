@@ -26,6 +26,47 @@ describe.skipIf(missing !== undefined)("a push that goes wrong", () => {
     expect(restarted).toEqual(["bailiwick-agent-crew.service"]);
   });
 
+  it("grants and limits of models reach the gateway without ending it, nor a stream that is open", async () => {
+    const pid = () => bed.root("systemctl show -p MainPID --value bailiwick-gateway");
+    const started = "/run/bailiwick-gateway/gateway.json";
+    const handedOver = () => bed.root(`grep -o demo-2 ${started} | sort -u`);
+    await bed.pushHolds({ version });
+    const before = await pid();
+    expect((await bed.tryRoot(`ls ${started}`)).status, "none before the first reload").not.toBe(0);
+    // a call that has begun and whose body is still on its way
+    await bed.root(openCall(await bed.virtualKey()));
+    const granted = await bed.pushHolds({ version, models: ["demo", "demo-2"], concurrentCalls: 7 });
+    expect(granted).toMatchObject({ restarted: [], reloaded: ["bailiwick-gateway.service"], stopped: [] });
+    expect(await pid()).toBe(before);
+    expect(await handedOver()).toBe("demo-2");
+    expect(await bed.root("journalctl -u bailiwick-gateway -o cat --grep reloaded | tail -1")).toContain("reloaded");
+    await expect
+      .poll(() => bed.tryRoot("cat /run/open-call"), { timeout: 20_000 })
+      .toMatchObject({ text: "HTTP/1.1 200" });
+
+    // one that it would not take: the reload fails, and what serves goes on
+    const file = "/opt/bailiwick/current/etc/gateway/gateway.json";
+    await bed.root(`cp -p ${file} /run/kept; chmod u+w ${file}; echo '{' >${file}`);
+    try {
+      expect((await bed.tryRoot("systemctl reload bailiwick-gateway")).status).not.toBe(0);
+      expect(await pid()).toBe(before);
+      expect(await handedOver()).toBe("demo-2");
+    } finally {
+      await bed.root(`cp -p /run/kept ${file}`);
+    }
+    // one that is down is started with the new configuration, and does not fail the push
+    await bed.root("systemctl stop bailiwick-gateway");
+    const back = await bed.pushHolds({ version });
+    expect(back).toMatchObject({ restarted: [], reloaded: ["bailiwick-gateway.service"] });
+    expect(JSON.parse((await bed.project.bailiwick(["status", "bed", "--json"])).stdout)).toMatchObject({
+      problems: [],
+      providers: [
+        { name: "demo", up: true },
+        { name: "paid", up: true },
+      ],
+    });
+  });
+
   describe("the connection is cut", () => {
     it.each(Array.from({ length: 10 }, (_, i) => i))("at point %i of 10", async (point) => {
       const old = await bed.version();
@@ -279,3 +320,15 @@ async function portOf(bed: Bed): Promise<number> {
   const status = JSON.parse((await bed.project.bailiwick(["local", "status", "bed", "--json"])).stdout);
   return status[0].port;
 }
+
+/** A call whose body is whole only after 8 s: its status line, once it has one, is left in /run/open-call. */
+const openCall = (key: string) => `rm -f /run/open-call; (/usr/bin/python3 -I -c '
+import socket, sys, time
+body = b"{\\"model\\":\\"demo\\",\\"messages\\":[{\\"role\\":\\"user\\",\\"content\\":\\"hello\\"}]}"
+call = socket.create_connection(("127.0.0.1", 4000))
+head = "POST /demo/v1/chat/completions HTTP/1.1\\r\\nhost: x\\r\\nauthorization: Bearer %s\\r\\ncontent-length: %d\\r\\n\\r\\n"
+call.sendall((head % (sys.argv[1], len(body))).encode() + body[:10])
+time.sleep(8)
+call.sendall(body[10:])
+print(call.recv(64).decode()[:12], end="")
+' ${key} >/run/open-call.new 2>&1; mv /run/open-call.new /run/open-call) >/dev/null 2>&1 &`;

@@ -220,7 +220,7 @@ export class EgressWorld {
   }
 
   /** Starts a program in the host's namespace as a uid, to be talked to. It ends with the world. */
-  background(uid: number, argv: readonly string[]): { says(word: string): Promise<void>; write(text: string): void } {
+  background(uid: number, argv: readonly string[]) {
     const child = spawn("ip", ["netns", "exec", this.host, ...asUid(uid), ...argv], {
       stdio: ["pipe", "pipe", "inherit"],
     });
@@ -230,8 +230,9 @@ export class EgressWorld {
       said += chunk.toString();
     });
     return {
-      write: (text) => child.stdin.write(text),
-      says: async (word) => {
+      write: (text: string) => child.stdin.write(text),
+      end: () => child.kill("SIGKILL"),
+      says: async (word: string) => {
         for (let i = 0; i < 100 && !said.includes(word); i++) await sleep(20);
         if (!said.includes(word)) throw new Error(`waited for "${word}", it said "${said}"`);
       },

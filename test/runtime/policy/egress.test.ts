@@ -147,6 +147,22 @@ describe("a port of a name, and one of an address", () => {
     expect(chain(text, "agent_web_hook")?.join()).not.toContain(String(of("git.test")?.frontend));
   });
 
+  it("of a provider by address are the gateway's as soon as some agent may call it, and no one's name", () => {
+    const at = (url: string, granted = true) =>
+      sampleSpec((s) => {
+        Object.assign(s.models.claude ?? {}, { provider: "openai-compatible", url });
+        if (!granted) s.grants.invoke = s.grants.invoke.filter(({ model }) => model !== "claude");
+      });
+    expect(egressForwards(at("http://10.20.30.40:8000/llm"))).toMatchObject([
+      { principal: "gateway", host: "10.20.30.40", port: 8000, dialled: "10.20.30.40" },
+    ]);
+    expect(egressForwards(at("https://[fd00::5]"))).toMatchObject([
+      { principal: "gateway", host: "fd00::5", port: 443 },
+    ]);
+    expect(egressNames(at("http://10.20.30.40:8000"), "gateway")).toEqual(["status.provider.test"]);
+    expect(egressForwards(at("http://10.20.30.40:8000", false))).toEqual([]);
+  });
+
   it("need an egress proxy also where no name is granted by TLS", () => {
     const bare = sampleSpec((s) => {
       s.models = {};

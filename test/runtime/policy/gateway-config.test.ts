@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { gatewayConfig } from "../../../runtime/policy/models/gateway-config.ts";
 import { GatewayConfig } from "../../../runtime/policy/models/schema.ts";
 import { principalPort, principalUid } from "../../../runtime/spec/names.ts";
-import { sampleSpec } from "../release/render/sample.ts";
+import { SERVICE, sampleSpec } from "../release/render/sample.ts";
 
 const hash = (agent: string) => [agent.charCodeAt(0).toString(16).padEnd(64, "0")];
 
@@ -26,6 +26,17 @@ describe("the gateway's configuration", () => {
       if (s.models.claude !== undefined) s.models.claude.url = "https://api.provider.test/v9/";
     });
     expect(gatewayConfig(slashed, hash).routes[0]?.upstream).toBe("https://api.provider.test/v9");
+  });
+
+  it("leads to a private address as it is written, and to a server on the host at its own port", () => {
+    const spec = sampleSpec((s) => {
+      Object.assign(s.models.claude ?? {}, { provider: "openai-compatible", url: "http://[fd00::5]:8000" });
+      Object.assign(s.models.demo ?? {}, { provider: "openai-compatible", service: SERVICE });
+    });
+    expect(gatewayConfig(spec, hash).routes).toMatchObject([
+      { upstream: "http://[fd00::5]:8000" },
+      { upstream: `http://127.0.0.1:${principalPort(principalUid("model/demo"))}`, credential: null, prices: {} },
+    ]);
   });
 
   it("grants each agent its models of each provider", () => {

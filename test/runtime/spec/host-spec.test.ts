@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseHostSpec, SpecError } from "../../../runtime/spec/host-spec.ts";
 import { exampleSpec } from "../../fixtures/spec.ts";
+import { SERVICE } from "../release/render/sample.ts";
 
 type Spec = ReturnType<typeof exampleSpec>;
 
@@ -108,7 +109,22 @@ const refused: [string, (spec: Spec) => unknown, string][] = [
   [
     "a provider by http",
     (s) => Object.assign(s.models.claude ?? {}, { url: "http://api.example.com" }),
-    'models.claude.url: received "http://api.example.com"; must be an https:// URL of an exact name, port 443',
+    'models.claude.url: received "http://api.example.com"; must be an https:// URL of an exact name, port 443, or one of an address such as http://10.0.0.5:8000',
+  ],
+  [
+    "a provider whose address is written otherwise than it is read",
+    (s) => Object.assign(s.models.claude ?? {}, { url: "http://10.5:8000" }),
+    'models.claude.url: received "http://10.5:8000"; must be an https:// URL of an exact name, port 443, or one of an address such as http://10.0.0.5:8000',
+  ],
+  [
+    "a model server that is elsewhere too",
+    (s) => Object.assign(s.models.claude ?? {}, { service: SERVICE, provider: "openai-compatible" }),
+    "models.claude.url: a provider on the host has no url; use null",
+  ],
+  [
+    "a model server in another format",
+    (s) => Object.assign(s.models.claude ?? {}, { service: SERVICE, url: null, uid: 20500 }),
+    'models.claude.service: received one of a provider "anthropic"; it must be "openai-compatible"',
   ],
   [
     "a model of OpenClaw that is not granted",

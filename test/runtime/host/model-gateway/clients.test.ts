@@ -219,6 +219,10 @@ describe("the providers' own clients", () => {
       return found;
     };
     expect(await ids(await openai(open).models.list(), (m) => m.id)).toEqual(["gpt-5.6", "gpt-5.6-mini"]);
+    expect((await openai(open).models.retrieve("gpt-5.6")).id).toBe("gpt-5.6");
+    await expect(openai(open).models.retrieve("gpt-7")).rejects.toThrow(OpenAI.NotFoundError);
+    expect((await anthropic(open).models.retrieve("claude-sonnet-4-6")).id).toBe("claude-sonnet-4-6");
+    expect((await google(open).models.get({ model: "gemini-3-pro" })).name).toBe("models/gemini-3-pro");
     expect(await ids(await anthropic(open).models.list(), (m) => m.id)).toEqual(["claude-sonnet-4-6"]);
     expect(await ids(await google(open).models.list(), (m) => m.name)).toEqual(["models/gemini-3-pro"]);
   });

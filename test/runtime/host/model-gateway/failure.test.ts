@@ -6,7 +6,7 @@ import { configFor, type RunningGateway, startGateway, until } from "./program.t
 import { OPENAI_EVENTS, provider, startUpstream } from "./test-upstream.ts";
 
 const upstream = await startUpstream();
-const limits = { bodyBytes: 1024 * 1024, headerTimeoutMs: 700, idleTimeoutMs: 700 };
+const limits = { bodyBytes: 1024 * 1024, bufferedBytes: 64 * 1024 * 1024, headerTimeoutMs: 700, idleTimeoutMs: 700 };
 const gateway: RunningGateway = await startGateway(configFor(upstream.url, { limits }));
 beforeEach(async () => {
   upstream.behave(provider);

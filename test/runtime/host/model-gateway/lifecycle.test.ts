@@ -1,7 +1,12 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
 import { connect } from "node:net";
-import { beforeEach, describe, expect, it } from "vitest";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach, describe, expect, it } from "vitest";
 import { NO_LIMITS } from "../../../../runtime/policy/models/schema.ts";
+import { GatewayStatus } from "../../../../runtime/spec/activator.ts";
+import { sha256 } from "../../../../runtime/spec/digest.ts";
 import { ask, chat, open, whole } from "./client.ts";
 import { configFor, launch, PROVIDER_KEY, type RunningGateway, startGateway, until } from "./program.ts";
 import { OPENAI_EVENTS, provider, startUpstream } from "./test-upstream.ts";
@@ -45,7 +50,15 @@ const bad: [string, unknown, RegExp][] = [
   ],
   ["has a limit of 0", { ...good, limits: { ...good.limits, idleTimeoutMs: 0 } }, /limits\.idleTimeoutMs: received 0/],
   ["has an unknown provider", withRoute({ provider: "other" }), /routes\.0\.provider/],
-  ["reaches http elsewhere", withRoute({ upstream: "http://10.0.0.5" }), /upstream: received "http:\/\/10.0.0.5"/],
+  ["reaches http on the Internet", withRoute({ upstream: "http://198.51.100.5" }), /upstream: .*not private/],
+  ["reaches http by name", withRoute({ upstream: "http://api.example.com" }), /upstream: received "http:/],
+  ["reaches a metadata service", withRoute({ upstream: "http://169.254.169.254" }), /upstream: .*metadata/],
+  [
+    "reaches http on loopback otherwise",
+    withRoute({ upstream: "http://127.0.0.2:1" }),
+    /upstream: .*of the host itself/,
+  ],
+  ["reaches a port that is none", withRoute({ upstream: "http://10.0.0.5:0" }), /upstream: .*1 to 65535/],
   ["reaches http on localhost by name", withRoute({ upstream: "http://localhost:1" }), /upstream/],
   ["has a password in a url", withRoute({ upstream: "https://a:b@api.example.com" }), /upstream/],
   ["climbs in a url", withRoute({ upstream: "https://api.example.com/a/../b" }), /no \. or \.\./],
@@ -121,7 +134,68 @@ describe("at start", () => {
   });
 });
 
+describe("--check", () => {
+  const folder = mkdtempSync(join(tmpdir(), "bailiwick-gateway-check-"));
+  afterAll(() => rmSync(folder, { recursive: true }));
+  const place = join(folder, "gateway.json");
+  const check = async (config: unknown, behind: string[] = []) => {
+    const options = { before: ["--check"], behind, env: { CREDENTIALS_DIRECTORY: "" } };
+    const { exited, output } = launch(config, options);
+    return [await exited, output()] as const;
+  };
+
+  it("says nothing of a configuration that can be used, needs no credentials, and puts it where it is told to", async () => {
+    expect(await check(good)).toEqual([0, ""]);
+    expect(await check(good, [place])).toEqual([0, ""]);
+    expect(readdirSync(folder)).toEqual(["gateway.json"]);
+    expect(JSON.parse(readFileSync(place, "utf8"))).toEqual(good);
+    expect(statSync(place).mode & 0o777).toBe(0o600);
+  });
+
+  it("ends with exit status 1 and the reason of one that cannot, and leaves alone what is there", async () => {
+    writeFileSync(place, "as it was");
+    const [code, output] = await check({ ...good, admin: true }, [place]);
+    expect(code).toBe(1);
+    expect(output).toMatch(/^model-gateway: .*gateway\.json: document: .*admin/);
+    expect(readFileSync(place, "utf8")).toBe("as it was");
+  });
+
+  it("and SIGHUP together: the gateway starts with its own file and goes on with the one that was handed over", async () => {
+    const gateway = await startGateway(good, { behind: [place] });
+    expect(await status(gateway, "gpt-7")).toBe(403);
+    await check(withRoute({ grants: [{ agent: "ops", models: ["gpt-7"], limits: NO_LIMITS }] }), [place]);
+    gateway.signal("SIGHUP");
+    await until(() => gateway.output().includes('"msg":"reloaded"'), "the reload");
+    expect(await status(gateway, "gpt-7")).toBe(200);
+  });
+});
+
 describe("SIGHUP", () => {
+  it("keeps what is known of a provider that stays where it is, and forgets it of one that moves", async () => {
+    const gateway = await startGateway(good);
+    upstream.behave((_, res) => res.writeHead(503).end("{}"));
+    for (let i = 0; i < 5; i++) await status(gateway, "gpt-5.6");
+    upstream.behave(provider);
+    const reload = async (config: unknown, count: number) => {
+      gateway.configure(config);
+      gateway.signal("SIGHUP");
+      await until(() => gateway.output().split('"msg":"reloaded"').length > count, "the reload");
+    };
+    const told = async () =>
+      GatewayStatus.parse(await (await fetch(`http://127.0.0.1:${gateway.adminPort}/status`)).json());
+    const before = await told();
+    expect(before.config).toBe(sha256(JSON.stringify(good)));
+    const gptOf = ({ providers }: GatewayStatus) => providers.find(({ name }) => name === "gpt");
+    expect(gptOf(before)).toEqual({ name: "gpt", up: false, failures: 5, retryAt: expect.stringMatching(/Z$/) });
+    const less = { ...good, limits: { ...good.limits, bodyBytes: 1000 } };
+    await reload(less, 1);
+    expect(await status(gateway, "gpt-5.6"), "still left alone").toBe(503);
+    expect(await told()).toEqual({ ...before, config: sha256(JSON.stringify(less)) });
+    await reload(withRoute({ upstream: `${upstream.url}/elsewhere` }), 2);
+    expect(await status(gateway, "gpt-5.6")).not.toBe(503);
+    expect(gptOf(await told())).toMatchObject({ up: true, failures: 0, retryAt: null });
+  });
+
   it("applies a new configuration and a new key at once, and leaves open streams alone", async () => {
     const gateway = await startGateway(good);
     const { rest, down } = await openStream(gateway);

@@ -1,8 +1,9 @@
+import { connect } from "node:net";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Limiter } from "../../../../runtime/host/model-gateway/limiter.ts";
 import { Refused } from "../../../../runtime/host/model-gateway/refusal.ts";
 import { type CallLimits, NO_LIMITS } from "../../../../runtime/policy/models/schema.ts";
-import { ask, asOps, chat, open, whole } from "./client.ts";
+import { asDocs, ask, asOps, chat, open, whole } from "./client.ts";
 import { configFor, KEYS, startGateway, until } from "./program.ts";
 import { OPENAI_EVENTS, provider, startUpstream } from "./test-upstream.ts";
 
@@ -176,5 +177,52 @@ describe("the port of root", () => {
     expect((await read(gateway.adminPort, "/metrics", "POST")).status).toBe(405);
     expect((await read(gateway.adminPort, "/gpt/v1/models")).status).toBe(404);
     for (const where of ["/metrics", "/spend"]) expect((await read(gateway.port, where)).status).toBe(401);
+  });
+});
+
+describe("bodies of all calls together", () => {
+  const body = chat("gpt-5.6", { padding: "x".repeat(40_000) });
+
+  it("are held within a bound: one agent has at most half of it, and gets it back when its call has ended", async () => {
+    const config = configFor(upstream.url);
+    const gateway = await startGateway({ ...config, limits: { ...config.limits, bufferedBytes: 100_000 } });
+    let finish = () => {};
+    upstream.behave((_, res) => {
+      finish = () => res.end("{}");
+    });
+    const first = open(gateway.port, { path, body }).response;
+    await until(() => upstream.received.length > 0, "the first call at the provider");
+    const second = await ask(gateway.port, { path, body });
+    expect([second.status, second.json().error.code, second.headers["retry-after"]]).toEqual([503, "no_room", "1"]);
+    const others = open(gateway.port, { path, body, headers: asDocs }).response;
+    const end = finish;
+    await until(() => finish !== end, "the other agent's call at the provider");
+    const third = await ask(gateway.port, {
+      path,
+      body: chat("gpt-5.6", { padding: "x".repeat(25_000) }),
+      headers: asDocs,
+    });
+    expect(third.json().error.code, "nor is there room for more of all").toBe("no_room");
+    end();
+    finish();
+    expect((await whole(await first)).status).toBe(200);
+    expect((await whole(await others)).status).toBe(200);
+    upstream.behave(provider);
+    for (let i = 0; i < 5; i++) expect((await ask(gateway.port, { path, body })).status).toBe(200);
+  });
+
+  it("count a body that is still on its way, and no longer one whose client has left", async () => {
+    const config = configFor(upstream.url);
+    const gateway = await startGateway({ ...config, limits: { ...config.limits, bufferedBytes: 100_000 } });
+    upstream.behave(provider);
+    const slow = connect(gateway.port, "127.0.0.1");
+    slow.on("error", () => {});
+    const head = `POST ${path} HTTP/1.1\r\nhost: x\r\nauthorization: ${asOps.authorization}\r\ncontent-length: 45000\r\n\r\n`;
+    slow.write(`${head}${" ".repeat(40_000)}`);
+    const status = async () => (await ask(gateway.port, { path, body })).status;
+    await expect.poll(status).toBe(503);
+    slow.destroy();
+    await expect.poll(status).toBe(200);
+    for (let i = 0; i < 5; i++) expect(await status()).toBe(200);
   });
 });

@@ -1,15 +1,16 @@
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { errorCode } from "../../../../runtime/host/model-gateway/log.ts";
+import { redact, Transcript } from "../../../../runtime/host/model-gateway/transcript.ts";
 import { sha256 } from "../../../../runtime/spec/digest.ts";
 import { ask, asOps, chat, open, raw } from "./client.ts";
-import { configFor, KEYS, type RunningGateway, startGateway, until } from "./program.ts";
-import { OPENAI_ANSWER, provider, startUpstream, type TestUpstream } from "./test-upstream.ts";
+import { configFor, KEYS, PROVIDER_KEY, type RunningGateway, startGateway, until } from "./program.ts";
+import { OPENAI_ANSWER, OPENAI_EVENTS, provider, startUpstream, type TestUpstream } from "./test-upstream.ts";
 
 let upstream: TestUpstream;
 let gateway: RunningGateway;
 beforeAll(async () => {
   upstream = await startUpstream();
-  const limits = { bodyBytes: 10_000, headerTimeoutMs: 300, idleTimeoutMs: 300 };
+  const limits = { bodyBytes: 10_000, bufferedBytes: 64 * 1024 * 1024, headerTimeoutMs: 300, idleTimeoutMs: 300 };
   gateway = await startGateway(configFor(upstream.url, { limits }));
 });
 beforeEach(() => upstream.behave(provider));
@@ -165,5 +166,79 @@ describe("the log", () => {
       "unknown",
       "unknown",
     ]);
+  });
+});
+
+describe("content", () => {
+  const logged = async (change: object) => {
+    const config = configFor(upstream.url);
+    for (const route of config.routes) Object.assign(route, change);
+    const opted = await startGateway(config);
+    const said = `my key is sk-live-0123456789abcdef, my password is {"password": "hunter2hunter2"}, good day`;
+    const body = chat("gpt-5.6", { stream: true, messages: [{ role: "user", content: said }] });
+    await ask(opted.port, { path: "/gpt/v1/chat/completions", body });
+    await until(() => opted.lines().some(({ msg }) => msg === "call"), "the line of the call");
+    return opted;
+  };
+
+  it("is not logged unless the operator says so", async () => {
+    const closed = await logged({});
+    expect(closed.lines().map(({ msg }) => msg)).toEqual(["started", "call"]);
+    expect(closed.output()).not.toContain("good day");
+  });
+
+  it("is logged beside the call's line if the operator says so, without what looks like a secret", async () => {
+    const opted = await logged({ logContent: true });
+    const content = opted.lines().find(({ msg }) => msg === "content");
+    const call = opted.lines().find(({ msg }) => msg === "call");
+    expect(content).toMatchObject({
+      ...{ requestId: call?.requestId, agent: "ops", route: "gpt", model: "gpt-5.6" },
+      request: { truncated: false, text: expect.stringContaining("good day") },
+      response: { truncated: false, text: OPENAI_EVENTS.join("") },
+    });
+    for (const secret of ["0123456789abcdef", "hunter2", PROVIDER_KEY, KEYS.ops])
+      expect(opted.output(), secret).not.toContain(secret);
+  });
+
+  it("is cut after 8 KiB, whatever was sent, and a secret at the cut is left out whole", () => {
+    const transcript = new Transcript();
+    const text = `${"x".repeat(8 * 1024 - 12)} sk-live-0123456789abcdef${"y".repeat(50_000)}`;
+    for (let i = 0; i < text.length; i += 1000) transcript.push(Buffer.from(text.slice(i, i + 1000)));
+    const { text: kept, bytes, truncated } = transcript.read([]);
+    expect([bytes, truncated, kept.length]).toEqual([text.length, true, 8 * 1024]);
+    expect(kept.slice(-12)).toBe(" [redacted]y");
+  });
+
+  it.each([
+    [
+      "keys of services",
+      "use ghp_0123456789abcdefghij and AKIA0123456789ABCDEF now",
+      "use [redacted] and [redacted] now",
+    ],
+    ["a private key", "-----BEGIN RSA PRIVATE KEY-----\nabc\n-----END RSA PRIVATE KEY----- ok", "[redacted] ok"],
+    ["half a private key", "x -----BEGIN PRIVATE KEY-----\nabc", "x [redacted]"],
+    ["a token of JSON", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl", "[redacted]"],
+    ["a header", "Authorization: Bearer abcdefgh12345678", "Authorization: Bearer [redacted]"],
+    ["a URL with a password", "postgres://ada:pw@db.example.com/x", "postgres://[redacted]@db.example.com/x"],
+    [
+      "a field in quoted JSON",
+      '{\\"token\\": \\"abc def\\", \\"n\\": 1}',
+      '{\\"token\\": \\"[redacted]\\", \\"n\\": 1}',
+    ],
+    ["what was given", "it is CORRECT-HORSE, is it", "it is [redacted], is it"],
+    [
+      "and nothing else",
+      "a skill, a token of thanks, https://example.com/a@b",
+      "a skill, a token of thanks, https://example.com/a@b",
+    ],
+  ])("leaves out %s", (_, text, left) => {
+    expect(redact(text, ["CORRECT-HORSE"])).toBe(left);
+  });
+
+  it("is redacted in short time, whatever it is", () => {
+    const started = performance.now();
+    for (const evil of ["a", "-----BEGIN PRIVATE KEY-----", '"token":"', "a://", "bearer ", "eyJ", "sk-", "\\"])
+      redact(evil.repeat(9000 / evil.length), []);
+    expect(performance.now() - started).toBeLessThan(1000);
   });
 });

@@ -48,6 +48,7 @@ export function configFor(upstream: string, change: Partial<GatewayConfig> = {})
     credential: provider === "demo" ? null : "provider-key",
     grants: agents.map((agent) => ({ agent, models, limits: NO_LIMITS })),
     fallback: null,
+    logContent: false,
     prices: Object.fromEntries(models.map((model) => [model, PRICE])),
   });
   return {
@@ -65,7 +66,7 @@ export function configFor(upstream: string, change: Partial<GatewayConfig> = {})
       route("router", "openrouter", ["vendor/model-1"], ["ops"]),
     ],
     budgets: { timeZone: "UTC", ledger: ":memory:", maxOutputTokens: 1000, caps: [] },
-    limits: { bodyBytes: 256 * 1024, headerTimeoutMs: 20_000, idleTimeoutMs: 20_000 },
+    limits: { bodyBytes: 256 * 1024, bufferedBytes: 64 * 1024 * 1024, headerTimeoutMs: 20_000, idleTimeoutMs: 20_000 },
     ...change,
   };
 }
@@ -91,10 +92,16 @@ export interface StartOptions {
   readonly env?: Record<string, string>;
   readonly nodeArgs?: string[];
   readonly key?: string;
+  /** Arguments that stand before the configuration, and behind it. */
+  readonly before?: string[];
+  /** The Node.js that runs it; default: the one that runs the tests. */
+  readonly node?: string;
+  readonly behind?: string[];
 }
 
 /** A new process with this configuration, not waited for. */
-export function launch(config: unknown, { env = {}, nodeArgs = [], key = PROVIDER_KEY }: StartOptions = {}) {
+export function launch(config: unknown, options: StartOptions = {}) {
+  const { env = {}, nodeArgs = [], key = PROVIDER_KEY, before = [], behind = [], node = process.execPath } = options;
   const home = mkdtempSync(join(folder, "run-"));
   const file = join(home, "gateway.json");
   const configure = (value: unknown) => writeFileSync(file, typeof value === "string" ? value : JSON.stringify(value));
@@ -102,7 +109,7 @@ export function launch(config: unknown, { env = {}, nodeArgs = [], key = PROVIDE
   mkdirSync(join(home, "credentials"));
   const setKey = (value: string) => writeFileSync(join(home, "credentials", "provider-key"), `${value}\n`);
   setKey(key);
-  const child = spawn(process.execPath, [...nodeArgs, bundle, file], {
+  const child = spawn(node, [...nodeArgs, bundle, ...before, file, ...behind], {
     env: { CREDENTIALS_DIRECTORY: join(home, "credentials"), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -53,6 +53,34 @@ describe("what is passed on", () => {
   });
 });
 
+describe("a model by its name", () => {
+  it.each([
+    ["gpt", "/gpt/v1/models/gpt-5.6", { id: "gpt-5.6", object: "model", created: 0, owned_by: "gpt" }],
+    ["claude", "/claude/v1/models/claude-sonnet-4-6?beta=true", { type: "model", id: "claude-sonnet-4-6" }],
+    ["gemini", "/gemini/v1beta/models/gemini-3-pro", { name: "models/gemini-3-pro" }],
+    ["router", "/router/v1/models/vendor/model-1", { id: "vendor/model-1" }],
+    ["router, encoded", "/router/v1/models/vendor%2Fmodel-1", { id: "vendor/model-1" }],
+  ])("is answered from what is granted: %s", async (_, path, model) => {
+    const answer = await ask(gateway.port, { method: "GET", path });
+    expect([answer.status, answer.json()]).toMatchObject([200, model]);
+    expect(upstream.received).toEqual([]);
+  });
+
+  it.each([
+    "/gpt/v1/models/gpt-7",
+    "/gpt/v1/models/GPT-5.6",
+    "/gpt/v1/models/claude-sonnet-4-6",
+    "/gpt/v1/models/",
+    "/gpt/v1/models/../models",
+    "/router/v1/models/vendor/model-1/endpoints",
+    "/claude/v1/models/gpt-5.6",
+    "/gemini/v1beta/models/gemini-3-pro:generateContent",
+  ])("that is not granted is 404: %s", async (path) => {
+    expect((await ask(gateway.port, { method: "GET", path })).status).toBe(404);
+    expect(upstream.received).toEqual([]);
+  });
+});
+
 describe("everything else is 404 in the provider's format", () => {
   const openai = (answer: { error: { code: string } }) => answer.error.code === "not_found";
   const google = (answer: { error: { code: number; status: string } }) =>

@@ -112,12 +112,33 @@ describe("what a change touches", () => {
     });
   });
 
-  it("a model granted: the gateway and that agent", () => {
+  it("a model granted: that agent, and the gateway only reloads", () => {
     const grow = (spec: HostSpec) => spec.grants.invoke[0]?.models.push("claude-opus-5");
     expect(difference(release(grow))).toEqual({
       files: ["etc/agents/ops/openclaw.json", "etc/gateway/gateway.json"],
-      units: ["bailiwick-agent-ops", "bailiwick-gateway"],
+      units: ["bailiwick-agent-ops"],
     });
+    expect(base.manifest.units.find(({ principal }) => principal === "gateway")).toMatchObject({
+      reload: ["etc/gateway/gateway.json"],
+    });
+  });
+
+  it("budgets, limits and prices: the gateway's file alone, which it takes by a reload", () => {
+    const changes: ((spec: HostSpec) => void)[] = [
+      (spec) => (spec.budget.timeZone = "Europe/Berlin"),
+      (spec) => {
+        const grant = spec.grants.invoke.find(({ agent }) => agent === "web-hook");
+        if (grant !== undefined) grant.limits = { ...grant.limits, concurrentCalls: 3 };
+      },
+      (spec) => {
+        const claude = spec.models.claude;
+        const rates = { input: 3, output: 15, cacheRead: 1, cacheWrite: 3, cacheWrite1h: 6 };
+        if (claude !== undefined)
+          claude.prices = { "claude-sonnet-4-6": { ...rates, above: null, contextTokens: 200_000 } };
+      },
+    ];
+    for (const change of changes)
+      expect(difference(release(change))).toEqual({ files: ["etc/gateway/gateway.json"], units: [] });
   });
 
   it("an admin or a network: files alone, no unit", () => {
@@ -145,7 +166,7 @@ describe("what a change touches", () => {
     expect(difference(release(undefined, other("activator"))).units).toEqual([]);
   });
 
-  it("a secret's version: the gateway; a virtual key's: its agent and the gateway", () => {
+  it("a secret's version: the gateway; a virtual key's: its agent, and the gateway reloads", () => {
     const version = "f".repeat(32);
     const rotated = release(undefined, (input) => ({ ...input, credentials: { "secret.anthropic-key": version } }));
     expect(difference(rotated)).toEqual({ files: [], units: ["bailiwick-gateway"] });
@@ -153,7 +174,7 @@ describe("what a change touches", () => {
     const renewed = release(undefined, (input) => ({ ...input, generated: { ...input.generated, ...key } }));
     expect(difference(renewed)).toEqual({
       files: ["etc/gateway/gateway.json"],
-      units: ["bailiwick-agent-web-hook", "bailiwick-gateway"],
+      units: ["bailiwick-agent-web-hook"],
     });
   });
 });

@@ -7,6 +7,15 @@ import { principalUid } from "../../../../runtime/spec/names.ts";
 
 const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJGUZ1GKdyV0jnEaGUpm1PGSZ1dNlfZ01uWwEXAMPLEk ada";
 
+/** A model server of the operator's own. */
+export const SERVICE = {
+  source: "examples/local-model/server",
+  argv: ["./llama-server", "--port", "{port}"],
+  env: { LLAMA_PORT: "{port}", THREADS: "2" },
+  health: "/health",
+  memoryMiB: 4096,
+};
+
 /** A host with one of everything: an OpenClaw agent, a command agent, remote and demo models, names, workspaces. */
 export function sampleSpec(change: (spec: HostSpec) => void = () => {}): HostSpec {
   const spec: HostSpec = {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { renderRelease } from "../../../../runtime/release/render/release.ts";
 import type { HostSpec } from "../../../../runtime/spec/host-spec.ts";
 import { principalPort, principalUid } from "../../../../runtime/spec/names.ts";
-import { sampleInput, sampleSpec } from "./sample.ts";
+import { SERVICE, sampleInput, sampleSpec } from "./sample.ts";
 
 const files = (change?: (spec: HostSpec) => void) =>
   new Map(renderRelease(sampleInput(sampleSpec(change))).files.map(({ path, content }) => [path, content]));
@@ -126,5 +126,54 @@ describe("programs of the kit", () => {
     expect(unit("egress")).toContain(
       "ExecReload=/usr/sbin/haproxy -c -q -f /opt/bailiwick/current/etc/egress/haproxy.cfg\n",
     );
+  });
+});
+
+describe("the gateway", () => {
+  it("takes a new configuration by a reload: judged first, then handed over where its mounts show it, then told of", () => {
+    const text = unit("gateway");
+    const [own, handedOver] = ["/etc/bailiwick/gateway/gateway.json", "/run/bailiwick-gateway/gateway.json"];
+    expect(text).toMatch(new RegExp(`^ExecStart=.* "${own}" "${handedOver}"$`, "m"));
+    expect(text).toContain("\nRuntimeDirectory=bailiwick-gateway\nRuntimeDirectoryMode=0700\n");
+    expect(text).toContain("\nBindPaths=/run/bailiwick-gateway\nNoExecPaths=/run/bailiwick-gateway\n");
+    const reload = [...text.matchAll(/^ExecReload=(.*)$/gm)].map((match) => match[1]);
+    expect(reload).toEqual([
+      expect.stringMatching(
+        new RegExp(`^\\S+/bin/node "\\S+/model-gateway\\.mjs" "--check" "${own}" "${handedOver}"$`),
+      ),
+      "+/bin/kill -HUP $MAINPID",
+    ]);
+    for (const name of ["model-demo", "agent-web-hook"]) expect(unit(name)).not.toContain("ExecReload");
+  });
+});
+
+describe("a model server of the operator's own", () => {
+  const own = files((spec) => {
+    const { demo } = spec.models;
+    Object.assign(demo ?? {}, { provider: "openai-compatible", service: SERVICE });
+  });
+  const port = principalPort(principalUid("model/demo"));
+
+  it("runs its program from its own component, with its port, and is ready where it says", () => {
+    const text = unit("model-demo", own);
+    expect(text).toMatch(
+      new RegExp(`^ExecStart=/opt/bailiwick/components/[0-9a-f]{64}/llama-server "--port" "${port}"$`, "m"),
+    );
+    expect(text).toContain(
+      `Environment="LLAMA_PORT=${port}"\nEnvironment="THREADS=2"\nEnvironment="BAILIWICK_PORT=${port}"\n`,
+    );
+    expect(text).not.toContain("LoadCredential");
+    expect(text).toContain("Description=Bailiwick model server demo\n");
+    const { units } = JSON.parse(own.get("manifest.json") ?? "") as { units: { name: string; ready: unknown }[] };
+    expect(units.find(({ name }) => name === "bailiwick-model-demo.service")?.ready).toEqual({ port, path: "/health" });
+  });
+
+  it("has a sandbox without a home, a workspace or a way to anywhere, and so much memory", () => {
+    const text = sandbox("model-demo", own);
+    expect(text).toContain("IPAddressDeny=any\n");
+    expect(text).toContain("MemoryMax=4096M\n");
+    expect(text).not.toMatch(/^BindPaths=/m);
+    expect(text).toContain(`SocketBindDeny=any\nSocketBindAllow=ipv4:tcp:${port}\n`);
+    expect(own.get("units/bailiwick-model-demo-probe@.service.d/50-sandbox.conf")).toBe(text);
   });
 });
