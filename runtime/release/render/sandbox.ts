@@ -27,6 +27,8 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
     config: `${CURRENT}/${configFolder(principal)}`,
     bind: boundPorts(principal),
     loopbackOnly: !usesEgress(principal),
+    // an abstract socket has no file that could be hidden: who needs none gets none, and agents have a scope of their own
+    unixSockets: ["agent", "egress", "guard"].includes(principal.kind),
   };
   if (principal.kind === "agent") return agentSandbox(spec, principal, provided, common);
   if (principal.kind === "mcp") return mcpSandbox(principal, provided, common);

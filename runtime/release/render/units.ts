@@ -22,7 +22,7 @@ import { commandUnit, openclawEnvironment } from "./runtimes.ts";
 import { PROGRAMS, renderSandbox } from "./sandbox.ts";
 
 const load = (name: string) => loadTemplate(new URL(`./templates/${name}.hbs`, import.meta.url));
-const partials = { head: load("unit-head") };
+const partials = { head: load("unit-head"), confined: load("confined") };
 const openclawTemplate = load("openclaw.service");
 const programTemplate = load("program.service");
 const mcpTemplate = load("mcp.service");
@@ -68,7 +68,11 @@ export function unitFiles(
     runtimeDirectory: runtimeDirectory(unit),
     credentials,
   };
-  const probe = render(probeTemplate, { ...head, interpreters: principal.kind !== "agent" });
+  const probe = render(
+    probeTemplate,
+    { ...head, interpreters: principal.kind !== "agent", confined: principal.kind === "agent" },
+    partials,
+  );
   const service = principal.kind === "mcp" ? `${unit}@.service` : `${unit}.service`;
   const content = renderUnit(spec, principal, provided, head);
   return [
@@ -132,6 +136,7 @@ function renderUnit(
       arguments: kind === "model" ? [script] : configured,
       environment: kind === "model" ? [`BAILIWICK_PORT=${port}`] : [],
       requires: kind === "guard" ? `${principal.unit}.socket` : null,
+      confined: false,
     },
     partials,
   );
@@ -191,7 +196,13 @@ function renderCommand(
   const directory = provided.component(runtimeComponent(principal.name, runtime));
   return render(
     programTemplate,
-    { ...head, directory, requires: null, ...commandUnit(spec, principal, runtime, directory, provided.nodeProgram()) },
+    {
+      ...head,
+      directory,
+      requires: null,
+      confined: true,
+      ...commandUnit(spec, principal, runtime, directory, provided.nodeProgram()),
+    },
     partials,
   );
 }

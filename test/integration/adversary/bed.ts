@@ -137,6 +137,17 @@ export class Bed {
     return parsed(said.replace(/exit 0$/, ""));
   }
 
+  /** One more attempt of the agent's, made up on the way. */
+  async attempt(code: string): Promise<Outcome> {
+    const one = Buffer.from(JSON.stringify({ one: code })).toString("base64");
+    const folder = "/workspaces/desk/siege";
+    const said = await this.order(
+      "puppet",
+      `sh echo ${one} | base64 -d >/tmp/one.json; python3 -I ${folder}/run.py /tmp/one.json ${folder}/facts.json`,
+    );
+    return parsed(said.replace(/exit 0$/, "")).one ?? { ok: false, met: "nothing told" };
+  }
+
   /** The controls of all groups, by whom they name. */
   async controls(): Promise<Outcomes> {
     const said = await this.asRoot(`

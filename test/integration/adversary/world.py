@@ -1,6 +1,6 @@
 # Run as root on the host under siege: what stands around the agents, each for an attempt to be aimed at. Argument: folder with
 # key.pem and certificate.pem. Prints facts as JSON once all of it is there.
-import ctypes, json, os, socket, ssl, subprocess, sys, threading
+import ctypes, json, os, shutil, socket, ssl, subprocess, sys, threading
 
 NEAR4, PUBLIC6, METADATA6 = "203.0.113.77", "2001:db8:2::10", "fd00:ec2::254"
 KEPT = []
@@ -52,7 +52,8 @@ context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(f"{sys.argv[1]}/certificate.pem", f"{sys.argv[1]}/key.pem")
 each(listener(PUBLIC6, 80), greet)
 each(listener(METADATA6, 80), greet)
-each(listener(NEAR4, 443), greet)
+for port in (53, 443):
+    each(listener(NEAR4, port), greet)
 each(listener(PUBLIC6, 443), lambda connection: greet(context.wrap_socket(connection, server_side=True)))
 echo(listener(PUBLIC6, 443, socket.SOCK_DGRAM))
 echo(listener(NEAR4, 53, socket.SOCK_DGRAM))
@@ -60,6 +61,8 @@ for path in ("/tmp/siege-open", "/var/tmp/siege-open", "/dev/shm/siege-open"):
     with open(path, "w") as f:
         f.write("open to everybody")
     os.chmod(path, 0o666)
+shutil.copyfile("/usr/bin/python3", "/usr/local/bin/siege-set-uid")
+os.chmod("/usr/local/bin/siege-set-uid", 0o4755)
 system = socket.socket(socket.AF_UNIX)
 system.bind("\0siege-system")
 system.listen(8)

@@ -113,7 +113,7 @@ function edit(name: string, breaks: readonly string[], file: string, expression:
 const SANDBOX_OFF: Breakage = {
   name: "the sandbox is off, and root's files are open",
   breaks: [
-    ...each("system-calls", "sockets", "processes", "devices", "root", "bind"),
+    ...each("system-calls", "sockets", "processes", "devices", "root", "bind", "shared"),
     ...each("read-only", "execution", "secrets"),
     "agent/ann/other-workspaces",
     "agent/bob/other-workspaces",
@@ -184,6 +184,13 @@ const STRAY_TABLE: Breakage = {
   how: "nft add table inet stray",
   undo: "nft delete table inet stray",
 };
+
+const NO_SCOPE = edit(
+  "an agent is started without a scope of its own",
+  ["agent/ann/shared", "root/release"],
+  `${CURRENT}/etc/agents/ann/confine.py`,
+  "s/abi >= 6:/abi >= 600:/",
+);
 
 const EVERY_NAME = edit(
   "the egress proxy takes every name",
@@ -386,7 +393,7 @@ export const BREAKAGES: readonly Breakage[] = [
   SANDBOX_OFF,
   atOnce(FIREWALL_OPEN, STRAY_TABLE),
   EVERY_NAME,
-  atOnce(NO_NAME, GATEWAY_STOPPED, GATEWAY_OPEN, WORKSPACES_CLOSED),
+  atOnce(NO_SCOPE, NO_NAME, GATEWAY_STOPPED, GATEWAY_OPEN, WORKSPACES_CLOSED),
   atOnce(UNITS_OPEN, WORKSPACE_OPEN),
   atOnce(UNIT_FAILED, OTHER_BASELINE, OTHER_SPEC, SET_UID, FORWARDS, LISTENER, NO_UPKEEP, STRANGERS, CLOUD_INIT),
   SSHD_OPEN,

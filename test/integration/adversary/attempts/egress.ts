@@ -55,8 +55,8 @@ export const EGRESS: readonly Attempt[] = [
     meets: REFUSED,
     code: `
 s = socket.socket()
-s.settimeout(5)
 s.sendto(GET, 0x20000000, (E["public4"], 80))
+s.settimeout(5)
 assert s.recv(100)`,
   },
   {
@@ -223,14 +223,14 @@ else:
   },
   {
     ...user,
-    name: "ask the host's resolver by TCP",
+    name: "ask a resolver of its own choice by TCP",
     stoppedBy: BASE,
     meets: REFUSED,
-    code: 'q = question("granted.example.com"); tcp(E["resolver"], 53, struct.pack(">H", len(q)) + q)',
+    code: 'q = question("x.example.com"); tcp(E["near4"], 53, struct.pack(">H", len(q)) + q)',
   },
   {
     ...user,
-    name: "ask a resolver of its own choice",
+    name: "ask a resolver of its own choice by UDP",
     stoppedBy: BASE,
     meets: REFUSED,
     code: 'udp(E["near4"], 53, question("x.example.com"))',

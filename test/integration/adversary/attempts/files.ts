@@ -183,15 +183,4 @@ run(path)`,
     meets: FILTERED,
     code: `os.chown(own_file(${desk}), 20999, 20999)`,
   },
-  {
-    ...root,
-    name: "open a file by its handle, past all directories",
-    stoppedBy: "the filter of system calls",
-    meets: FILTERED,
-    code: `
-handle = ctypes.create_string_buffer(struct.pack("Ii", 128, 0) + bytes(128))
-mount = ctypes.create_string_buffer(8)
-call(303, -100, b"/var/lib/bailiwick" if os.getuid() == 0 else ${desk}.encode(), handle, ctypes.addressof(mount), 0)
-call(304, os.open(${desk}, os.O_RDONLY), handle, 0)`,
-  },
 ];

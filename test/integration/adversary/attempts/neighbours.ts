@@ -120,13 +120,6 @@ call(310, E["neighbourPid"], local, 1, remote, 1, 0)`,
   },
   {
     ...root,
-    name: "take a descriptor of its neighbour by pidfd_getfd",
-    stoppedBy: "the filter of system calls",
-    meets: /^(EPERM|ENOSYS)/,
-    code: 'pidfd = os.pidfd_open(E["holderPid"]); call(438, pidfd, 0, 0)',
-  },
-  {
-    ...root,
     name: "look at the disk through its neighbour's root",
     stoppedBy: PROC,
     meets: ABSENT,

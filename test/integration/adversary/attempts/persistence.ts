@@ -22,7 +22,7 @@ const appends = (name: string, path: string): Attempt => ({
 export const PERSISTENCE: readonly Attempt[] = [
   plants("add a unit or a timer", "/etc/systemd/system"),
   plants("add a transient unit", "/run/systemd/system"),
-  plants("add a drop-in to its own unit", "/etc/systemd/system.control"),
+  plants("change its own unit, or add to it", "/run/systemd/generator"),
   plants("add a job to cron", "/etc/cron.d"),
   plants("add a program to everybody's PATH", "/usr/local/bin"),
   plants("change the kit's programs", "/usr/lib/bailiwick"),

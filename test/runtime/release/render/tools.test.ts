@@ -140,7 +140,7 @@ describe("a host with MCP servers", () => {
     });
     const unit = file("units/bailiwick-agent-ops.service");
     expect(unit).toMatch(
-      /^ExecStart=\/bin\/sh -c "BAILIWICK_MCP_TOKEN=\$\$\(cat \/run\/bailiwick-agent-ops\/agent\.ops\.mcp-token\) exec \S+\/bin\/node \S+openclaw\.mjs gateway run"$/m,
+      /^ExecStart=\/usr\/bin\/python3 -I \/etc\/bailiwick\/agent\/confine\.py \/bin\/sh -c "BAILIWICK_MCP_TOKEN=\$\$\(cat \/run\/bailiwick-agent-ops\/agent\.ops\.mcp-token\) exec \S+\/bin\/node \S+openclaw\.mjs gateway run"$/m,
     );
     expect(file("units/bailiwick-agent-web-hook.service")).toContain(
       'Environment="BAILIWICK_MCP_URL_FAR=http://127.0.0.1:4100/far"',

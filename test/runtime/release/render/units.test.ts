@@ -83,7 +83,7 @@ describe("a command agent", () => {
 
   it("is given arguments and variables as they are, whatever systemd would make of them", () => {
     expect(unit("agent-web-hook")).toMatch(
-      /^ExecStart=\/opt\/bailiwick\/components\/[0-9a-f]{64}\/bin\/node "server.mjs" "--motto=50%% of \$\$HOME" "say \\"hi\\""$/m,
+      /^ExecStart=\/usr\/bin\/python3 -I \/etc\/bailiwick\/agent\/confine\.py \/opt\/bailiwick\/components\/[0-9a-f]{64}\/bin\/node "server.mjs" "--motto=50%% of \$\$HOME" "say \\"hi\\""$/m,
     );
     expect(unit("agent-web-hook")).toContain('Environment="GREETING=hello there"\n');
   });
@@ -96,9 +96,9 @@ describe("a command agent", () => {
   });
 
   it("runs node, a path on the host, or a file of its folder; nothing that is looked up", () => {
-    expect(command({ argv: ["/usr/bin/python3", "x.py"] })).toContain('ExecStart=/usr/bin/python3 "x.py"\n');
+    expect(command({ argv: ["/usr/bin/python3", "x.py"] })).toContain('/confine.py /usr/bin/python3 "x.py"\n');
     expect(command({ argv: ["./bin/serve"] })).toMatch(
-      /^ExecStart=\/opt\/bailiwick\/components\/([0-9a-f]{64})\/bin\/serve$/m,
+      /^ExecStart=\/usr\/bin\/python3 -I \/etc\/bailiwick\/agent\/confine\.py \/opt\/bailiwick\/components\/([0-9a-f]{64})\/bin\/serve$/m,
     );
     expect(() => command({ argv: ["python3"] })).toThrow('argv[0]: received "python3"; write "node", an absolute path');
     expect(() => command({ argv: ["./../../../bin/sh"] })).toThrow(/\.\./);
