@@ -1,14 +1,11 @@
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
-import type { PinnedTool } from "../../../runtime/policy/tools/schema.ts";
-import { sha256 } from "../../../runtime/spec/digest.ts";
 import { GUARD_PORT, principalPort, principalUid } from "../../../runtime/spec/names.ts";
-import { formatMcpLock, pinTools, readDefinitions, toolHash } from "../../../runtime/spec/tool-definitions.ts";
+import { formatMcpLock, toolHash } from "../../../runtime/spec/tool-definitions.ts";
 import { Internet, METADATA, PRIVATE, PUBLIC } from "../support/internet.ts";
+import { reviewed } from "../support/mcp-lock.ts";
 import { ok, Project } from "../support/project.ts";
 import type { Attempt } from "./attempt.ts";
 
@@ -92,7 +89,7 @@ export class Bed {
     const bed = new Bed(internet, project);
     try {
       cpSync(join(SUPPORT, "mcp"), join(project.dir, "mcp"), { recursive: true });
-      writeFileSync(join(project.dir, "mcp.lock.json"), await lock(join(SUPPORT, "mcp")));
+      writeFileSync(join(project.dir, "mcp.lock.json"), await lock());
       await project.build("siege");
       ok(await project.cdktf(["deploy", "siege", "--auto-approve"]));
       await bed.bring(groups);
@@ -283,18 +280,8 @@ function makeCertificate(folder: string): void {
 }
 
 /** The reviewed tools; of server `drifted` not as that server describes them. */
-async function lock(folder: string): Promise<string> {
-  const text = readFileSync(join(folder, "package-lock.json"), "utf8");
-  const { packages } = JSON.parse(text) as { packages: Record<string, { version: string; integrity: string }> };
-  const source = (name: string) => {
-    const { version = "", integrity = "" } = packages[`node_modules/${name}`] ?? {};
-    return { kind: "npm" as const, package: name, version, integrity, lock: sha256(text) };
-  };
-  const entry = async (name: string, args: string[]) => {
-    const tools = pinTools([], readDefinitions(await toolsOf(name, args)));
-    return { source: source(name), tools: tools.map(classified) };
-  };
-  const everything = await entry("@modelcontextprotocol/server-everything", ["stdio"]);
+async function lock(): Promise<string> {
+  const everything = await reviewed("@modelcontextprotocol/server-everything", ["stdio"]);
   const otherwise = everything.tools.map((tool) => {
     if (tool.name !== "echo") return tool;
     const changed = { ...tool, description: "Says what it is told. Reviewed when it was harmless." };
@@ -304,24 +291,7 @@ async function lock(folder: string): Promise<string> {
     everything,
     private: everything,
     drifted: { ...everything, tools: otherwise },
-    filesystem: await entry("@modelcontextprotocol/server-filesystem", ["/tmp"]),
+    filesystem: await reviewed("@modelcontextprotocol/server-filesystem", ["/tmp"]),
   };
   return formatMcpLock({ version: 1, servers });
-}
-
-function classified(tool: PinnedTool): PinnedTool {
-  return { ...tool, class: /^(?:write|edit|move|create)/.test(tool.name) ? "write" : "read" };
-}
-
-async function toolsOf(name: string, args: string[]): Promise<unknown[]> {
-  const script = join(import.meta.dirname, "../../../node_modules", name, "dist/index.js");
-  const client = new Client({ name: "siege", version: "1" });
-  await client.connect(
-    new StdioClientTransport({ command: process.execPath, args: [script, ...args], stderr: "ignore" }),
-  );
-  try {
-    return (await client.listTools()).tools;
-  } finally {
-    await client.close();
-  }
 }
