@@ -3,7 +3,7 @@ import { ConnectGrant, EgressGrant } from "../policy/egress/schema.ts";
 import { Budget, InvokeGrant, ModelProviderSpec, TimeZone } from "../policy/models/schema.ts";
 import { SecretSource } from "../policy/secrets/schema.ts";
 import { CallGrant, McpServerSpec } from "../policy/tools/schema.ts";
-import { MountGrant, WorkspaceSpec } from "../policy/workspaces/schema.ts";
+import { MountGrant, ServerMountGrant, WorkspaceSpec } from "../policy/workspaces/schema.ts";
 import { Binding, bindable } from "./binding.ts";
 import { Name, PRINCIPAL_UIDS } from "./names.ts";
 import { Cidr, SshPublicKey } from "./network.ts";
@@ -134,6 +134,10 @@ const HostFields = z
       .strictObject({
         invoke: z.array(InvokeGrant).describe("Which agent may call which models."),
         mount: z.array(MountGrant).describe("Which agent sees which workspace."),
+        serverMount: z
+          .array(ServerMountGrant)
+          .optional()
+          .describe("Which MCP server sees which workspace. Absent: none."),
         egress: z.array(EgressGrant).describe("Which agent may reach which name by TLS."),
         connect: z
           .array(ConnectGrant)

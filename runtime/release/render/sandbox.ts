@@ -3,7 +3,7 @@ import { FORWARD_PORTS } from "../../policy/egress/forwards.ts";
 import { type Principal, usesEgress } from "../../policy/egress/principals.ts";
 import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
-import { GATEWAY_ADMIN_PORT, PRINCIPAL_UIDS } from "../../spec/names.ts";
+import { GATEWAY_ADMIN_PORT, PRINCIPAL_UIDS, type PrincipalId } from "../../spec/names.ts";
 import { configFolder, RESOLV_CONF } from "./configs.ts";
 import { agentHome } from "./openclaw-config.ts";
 import { type Provided, runtimeComponent, serverComponent } from "./requirements.ts";
@@ -31,7 +31,7 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
     unixSockets: ["agent", "egress", "guard"].includes(principal.kind),
   };
   if (principal.kind === "agent") return agentSandbox(spec, principal, provided, common);
-  if (principal.kind === "mcp") return mcpSandbox(principal, provided, common);
+  if (principal.kind === "mcp") return mcpSandbox(spec, principal, provided, common);
   if (principal.kind !== "egress") return programSandbox(spec, principal, provided, common);
   // all that any principal could be given, so that a new grant changes its configuration alone
   const bind = [PRINCIPAL_UIDS, FORWARD_PORTS].map(({ first, last }) => `${first}-${last}`);
@@ -56,12 +56,16 @@ function agentSandbox(spec: HostSpec, { name }: Principal, provided: Provided, c
       restrictSuid: runtime.kind !== "openclaw",
       components: [...node, provided.component(runtimeComponent(name, runtime))],
       home: `/var/lib/bailiwick/agents/${name}`,
-      workspaces: workspaceMounts(spec, name).map((mount) => ({ ...mount, writable: mount.mode === "rw" })),
+      workspaces: workspacesOf(spec, `agent/${name}`),
       homeVariable: `HOME=${agentHome(name)}`,
       pathVariable: `PATH=${[...node.map((folder) => `${folder}/bin`), "/usr/bin", "/bin"].join(":")}`,
     },
     partials,
   );
+}
+
+function workspacesOf(spec: HostSpec, principal: PrincipalId) {
+  return workspaceMounts(spec, principal).map((mount) => ({ ...mount, writable: mount.mode === "rw" }));
 }
 
 /** Programs of this kit that run as principals of their own, by kind. */
@@ -72,7 +76,7 @@ export const PROGRAMS: Readonly<Partial<Record<Principal["kind"], string>>> = {
 };
 
 /** Without a granted name, an MCP server has no network at all. */
-function mcpSandbox(principal: Principal, provided: Provided, common: object): string {
+function mcpSandbox(spec: HostSpec, principal: Principal, provided: Provided, common: object): string {
   return render(
     mcpTemplate,
     {
@@ -80,6 +84,7 @@ function mcpSandbox(principal: Principal, provided: Provided, common: object): s
       components: [provided.component("node"), provided.component(serverComponent(principal.name))],
       node: provided.component("node"),
       offline: principal.names.length === 0,
+      workspaces: workspacesOf(spec, principal.id),
     },
     partials,
   );

@@ -9,6 +9,7 @@ import {
   serverSecrets,
 } from "../../policy/secrets/credentials.ts";
 import { ADMIN_SOCKET, serverSocket } from "../../policy/tools/guard-config.ts";
+import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
 import { digestOf } from "../../spec/digest.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseFile } from "../../spec/manifest.ts";
@@ -62,7 +63,7 @@ export function unitFiles(
     description: description(spec, principal),
     configDigest: configDigest(configFiles(spec, principal, provided)),
     after: usedUnits(spec, principals, principal),
-    dataVolume: usesDataVolume(principal),
+    dataVolume: usesDataVolume(spec, principal),
     chain: principal.chain,
     unit,
     runtimeDirectory: runtimeDirectory(unit),
@@ -234,6 +235,6 @@ function usedUnits(spec: HostSpec, principals: readonly Principal[], principal: 
     .map((other) => startedUnits(other).at(-1) ?? "");
 }
 
-function usesDataVolume({ kind }: Principal): boolean {
-  return kind === "agent" || kind === "gateway";
+function usesDataVolume(spec: HostSpec, { id, kind }: Principal): boolean {
+  return kind === "agent" || kind === "gateway" || workspaceMounts(spec, id).length > 0;
 }

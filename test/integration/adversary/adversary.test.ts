@@ -120,6 +120,16 @@ describe("the log", () => {
   });
 });
 
+describe("a tool's server", () => {
+  it("sees a workspace that it was granted, which its caller does not, and no other", async () => {
+    const look = (path: string) => bed.attempt(`Mcp("filesystem", token()).tool("get_file_info", {"path": "${path}"})`);
+    expect(await look("/workspaces/archive/siege-old")).toEqual({ ok: true, met: "success" });
+    expect((await bed.attempt('read("/workspaces/archive/siege-old")')).met).toContain("ENOENT");
+    expect((await look("/workspaces/vault/siege-secret")).ok).toBe(false);
+    expect((await look("/workspaces/library/siege-book")).ok).toBe(false);
+  });
+});
+
 describe("an approval", () => {
   const write = (content: string) =>
     `Mcp("filesystem", token()).tool("write_file", {"path": "/tmp/approved", "content": ${JSON.stringify(content)}})`;

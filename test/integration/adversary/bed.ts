@@ -58,10 +58,12 @@ const server = (name, of, args) =>
 server("everything", "everything", ["stdio"]).grantCall(puppet, ["echo"]).grantCall(neighbour, ["echo"]);
 server("private", "everything", ["stdio"]).grantCall(neighbour, ["echo"]);
 server("drifted", "everything", ["stdio"]).grantCall(puppet, ["echo"]);
-server("filesystem", "filesystem", ["/tmp"]).grantCall(puppet, [
+const filesystem = server("filesystem", "filesystem", ["/tmp", "/workspaces/archive"]).grantCall(puppet, [
+  "get_file_info",
   { tool: "read_text_file", arguments: { path: Argument.below("/tmp/open") } },
   { tool: "write_file", arguments: { path: Argument.below("/tmp") } },
 ]);
+host.addWorkspace("archive").grantRead(filesystem);
 app.synth();
 `;
 
@@ -210,6 +212,7 @@ cd /var/lib/bailiwick/workspaces
 install -D -m 644 /srv/siege/holder.py vault/siege/holder.py
 echo vault-secret >vault/siege-secret
 echo book >library/siege-book
+echo old >archive/siege-old
 useradd --no-create-home --uid 1777 mallory
 install -d -o mallory /srv/siege/run
 systemd-run --quiet --unit=siege-world -p StandardOutput=file:/srv/siege/world.json python3 -I /srv/siege/world.py /srv/siege

@@ -30,9 +30,10 @@ const notes = host.addWorkspace("notes");
 notes.grantReadWrite(ann);
 notes.grantRead(bob);
 host.addWorkspace("private").grantReadWrite(bob);
-host
+const everything = host
   .addMcpServer("everything", McpPackage.npm("mcp", { package: "@modelcontextprotocol/server-everything", args: ["stdio"] }))
   .grantCall(ann, ["echo"]);
+notes.grantRead(everything);
 ann.allowEgress("news.example.com").allowAddress("10.20.30.40", 22);
 app.synth();
 `;
@@ -136,6 +137,7 @@ const SANDBOX_OFF: Breakage = {
     "root/tool-sockets",
     "agent/ann/other-workspaces",
     "agent/bob/other-workspaces",
+    `${SERVER}/other-workspaces`,
     "agent/ann/workspace/notes",
     "agent/bob/workspace/private",
     "root/unit-files",
@@ -289,7 +291,12 @@ const NOTES = "/var/lib/bailiwick/workspaces/notes";
 const PRIVATE = "/var/lib/bailiwick/workspaces/private";
 const WORKSPACES_CLOSED: Breakage = {
   name: "workspaces are closed to whom they are granted",
-  breaks: ["agent/ann/workspace/notes", "agent/bob/workspace/private", "root/workspace-acls"],
+  breaks: [
+    "agent/ann/workspace/notes",
+    "agent/bob/workspace/private",
+    `${SERVER}/workspace/notes`,
+    "root/workspace-acls",
+  ],
   how: `
 getfacl -p ${NOTES} ${PRIVATE} >/root/acls
 setfacl -b ${NOTES} ${PRIVATE}
