@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ConnectGrant, EgressGrant } from "../policy/egress/schema.ts";
+import { Limits } from "../policy/limits/schema.ts";
 import { Budget, InvokeGrant, ModelProviderSpec, TimeZone } from "../policy/models/schema.ts";
 import { SecretSource } from "../policy/secrets/schema.ts";
 import { CallGrant, McpServerSpec } from "../policy/tools/schema.ts";
@@ -93,6 +94,7 @@ const Agent = z
       .describe("Unix uid of the agent, never used for another name on this host's data volume."),
     runtime: RuntimeSpec,
     budget: Budget.describe("What the agent may spend with all providers together."),
+    limits: Limits.partial().optional().describe("What it may use of the machine. Absent: the defaults."),
   })
   .describe("One agent: its own unix user, sandbox, port and grants.");
 

@@ -1,6 +1,7 @@
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import { FORWARD_PORTS } from "../../policy/egress/forwards.ts";
 import { type Principal, usesEgress } from "../../policy/egress/principals.ts";
+import { allLimits, type Limits } from "../../policy/limits/schema.ts";
 import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { GATEWAY_ADMIN_PORT, PRINCIPAL_UIDS, type PrincipalId } from "../../spec/names.ts";
@@ -57,11 +58,17 @@ function agentSandbox(spec: HostSpec, { name }: Principal, provided: Provided, c
       components: [...node, provided.component(runtimeComponent(name, runtime))],
       home: `/var/lib/bailiwick/agents/${name}`,
       workspaces: workspacesOf(spec, `agent/${name}`),
+      limits: rendered(allLimits(spec.agents[name]?.limits)),
       homeVariable: `HOME=${agentHome(name)}`,
       pathVariable: `PATH=${[...node.map((folder) => `${folder}/bin`), "/usr/bin", "/bin"].join(":")}`,
     },
     partials,
   );
+}
+
+function rendered(limits: Limits) {
+  const { memoryMiB, cpus } = limits;
+  return { ...limits, memoryHighMiB: Math.floor(memoryMiB * 0.75), cpuPercent: Math.round(cpus * 100) };
 }
 
 function workspacesOf(spec: HostSpec, principal: PrincipalId) {

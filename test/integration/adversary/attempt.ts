@@ -2,7 +2,7 @@
  * Who shows that an attempt can succeed at all, on the same host at the same time: a plain user whom no sandbox and no rule
  * holds, or root, for what every plain user is refused as well.
  */
-export type Control = "user" | "root";
+type Control = "user" | "root";
 
 /** One thing that a principal which was taken over tries. */
 export interface Attempt {

@@ -326,7 +326,13 @@ setfacl --restore=/root/acls`,
 
 const UNITS_OPEN: Breakage = {
   name: "the units run with half a sandbox and a secret in clear",
-  breaks: [...each("live-process"), ...eachAndServer("exposure", "credentials"), "root/unit-files"],
+  breaks: [
+    "agent/ann/limits",
+    "agent/bob/limits",
+    ...each("live-process"),
+    ...eachAndServer("exposure", "credentials"),
+    "root/unit-files",
+  ],
   ...(() => {
     const { how, undo } = dropIn(
       [...LIVE_UNITS, SERVER_UNIT],
@@ -348,6 +354,7 @@ const UNITS_OPEN: Breakage = {
        LockPersonality=no
        SystemCallArchitectures=
        RestrictSUIDSGID=no
+       MemoryMax=infinity
        SetCredential=key:clear`,
     );
     return { how: `${how}\n${restart(...LIVE_UNITS)}`, undo: `${undo}\n${restart(...LIVE_UNITS)}` };

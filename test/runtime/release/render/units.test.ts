@@ -128,3 +128,14 @@ describe("programs of the kit", () => {
     );
   });
 });
+
+describe("the limits of an agent", () => {
+  it("are the defaults but for those of the spec", () => {
+    const limited = files((spec) => {
+      if (spec.agents.ops !== undefined) spec.agents.ops.limits = { memoryMiB: 512, cpus: 0.5 };
+    });
+    const text = limited.get("units/bailiwick-agent-ops.service.d/50-sandbox.conf") ?? "";
+    expect(text).toContain("MemoryHigh=384M\nMemoryMax=512M\nTasksMax=512\nCPUQuota=50%\n");
+    expect(sandbox("agent-ops")).toContain("MemoryHigh=1536M\nMemoryMax=2048M\nTasksMax=512\nCPUQuota=200%\n");
+  });
+});
