@@ -78,11 +78,11 @@ export type Outcomes = Readonly<Record<string, Outcome>>;
 /** A host with two agents, and all around them that attempts are aimed at. */
 export class Bed {
   readonly #internet: Internet;
-  readonly #project: Project;
+  readonly project: Project;
 
   private constructor(internet: Internet, project: Project) {
     this.#internet = internet;
-    this.#project = project;
+    this.project = project;
   }
 
   static async start(groups: Readonly<Record<string, readonly Attempt[]>>): Promise<Bed> {
@@ -105,24 +105,24 @@ export class Bed {
   }
 
   async close(): Promise<void> {
-    await this.#project.cdktf(["destroy", "siege", "--auto-approve"]);
-    this.#project.remove();
+    await this.project.cdktf(["destroy", "siege", "--auto-approve"]);
+    this.project.remove();
     this.#internet.close();
   }
 
   bailiwick(...args: string[]) {
-    return this.#project.bailiwick(args);
+    return this.project.bailiwick(args);
   }
 
   /** A script of sh as root on the host; what it printed. */
   async asRoot(script: string): Promise<string> {
     const encoded = Buffer.from(`set -e\n${script}`).toString("base64");
-    return ok(await this.#project.bailiwick(["ssh", "siege", `echo ${encoded} | base64 -d | sudo -n sh`])).stdout;
+    return ok(await this.project.bailiwick(["ssh", "siege", `echo ${encoded} | base64 -d | sudo -n sh`])).stdout;
   }
 
   /** What an agent says to an order. */
   async order(agent: "puppet" | "neighbour", text: string): Promise<string> {
-    const ran = ok(await this.#project.bailiwick(["ask", "siege", text, "--agent", agent, "--json"]));
+    const ran = ok(await this.project.bailiwick(["ask", "siege", text, "--agent", agent, "--json"]));
     return (JSON.parse(ran.stdout) as { reply: string }).reply;
   }
 
