@@ -6,7 +6,7 @@ import { canonicalJson, digestOf } from "../runtime/spec/digest.ts";
 import { type HostSpec, parseHostSpec, SpecError } from "../runtime/spec/host-spec.ts";
 import { Name, PRINCIPAL_UIDS, principalUid } from "../runtime/spec/names.ts";
 import { Access } from "./access.ts";
-import { Agent } from "./agent.ts";
+import { Agent, type LimitProps, limitsOf } from "./agent.ts";
 import { type AssembledSpec, assembleSpec, secretsOf } from "./assemble-spec.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import { type BudgetProps, budgetOf } from "./budget.ts";
@@ -95,6 +95,11 @@ export interface AgentProps {
    * @default no cap
    */
   readonly budget?: BudgetProps;
+  /**
+   * What the agent may use of the machine.
+   * @default 2048 MiB of memory, 2 processors, 512 tasks, 1000 lines of log in ten seconds
+   */
+  readonly limits?: LimitProps;
 }
 
 const OS = "debian-13";
@@ -227,13 +232,18 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   addAgent(name: string, props: AgentProps = {}): Agent {
     const path = this.#book.path(`addAgent("${String(name)}")`);
     this.#free(path, "agent", name, this.#agents);
-    knownKeys(path, props, ["runtime", "uid", "budget"]);
+    knownKeys(path, props, ["runtime", "uid", "budget", "limits"]);
     const runtime = props.runtime ?? Runtime.openClaw();
     if (!(runtime instanceof Runtime))
       refuse(`${path}.runtime`, runtime, "give Runtime.openClaw() or Runtime.command({…})");
     const uid = props.uid === undefined ? principalUid(`agent/${name}`) : checked(`${path}.uid`, Uid, props.uid);
     this.#freeUid(`${path}.uid`, uid);
-    const agent = new Agent(this, this.#book, name, { uid, runtime, budget: budgetOf(`${path}.budget`, props.budget) });
+    const agent = new Agent(this, this.#book, name, {
+      uid,
+      runtime,
+      budget: budgetOf(`${path}.budget`, props.budget),
+      limits: limitsOf(`${path}.limits`, props.limits),
+    });
     this.#agents.set(name, agent);
     return agent;
   }

@@ -1,6 +1,7 @@
 import { Construct } from "constructs";
 import { z } from "zod";
 import { DnsName, GrantableAddress } from "../runtime/policy/egress/schema.ts";
+import { Limits } from "../runtime/policy/limits/schema.ts";
 import type { Budget } from "../runtime/policy/models/schema.ts";
 import type { GrantBook } from "./grants.ts";
 import { checked, knownKeys, Refusal, refuse } from "./refuse.ts";
@@ -14,6 +15,39 @@ export interface EgressProps {
   readonly port?: number;
 }
 
+export interface LimitProps {
+  /**
+   * Most memory, MiB. A process of the agent that needs more is ended.
+   * @default 2048
+   */
+  readonly memoryMiB?: number;
+  /**
+   * Most processor time, in processors: 0.5 is half of one.
+   * @default 2
+   */
+  readonly cpus?: number;
+  /**
+   * Most processes and threads at one time.
+   * @default 512
+   */
+  readonly tasks?: number;
+  /**
+   * Lines of log in ten seconds; what is more is dropped.
+   * @default 1000
+   */
+  readonly logLines?: number;
+}
+
+/** @throws Refusal for an unknown limit, or a number that is none */
+export function limitsOf(path: string, props: LimitProps | undefined): Partial<Limits> | undefined {
+  if (props === undefined) return undefined;
+  knownKeys(path, props, Object.keys(Limits.shape));
+  const given = Object.entries(props).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(
+    given.map(([key, value]) => [key, checked(`${path}.${key}`, Limits.shape[key as keyof Limits], value)]),
+  );
+}
+
 const Port = z.number().int("must be a whole number").min(1).max(65535);
 
 /** An agent on a host: a principal with its own user, sandbox and grants. Made by `host.addAgent`. */
@@ -24,6 +58,8 @@ export class Agent extends Construct {
   readonly runtime: Runtime;
   /** What it may spend with all providers together. */
   readonly budget: Budget;
+  /** What it may use of the machine, where that is not the default. */
+  readonly limits: Partial<Limits> | undefined;
   /** @internal */
   readonly book: GrantBook;
 
@@ -32,7 +68,7 @@ export class Agent extends Construct {
     scope: Construct,
     book: GrantBook,
     name: string,
-    parts: { uid: number; runtime: Runtime; budget: Budget },
+    parts: { uid: number; runtime: Runtime; budget: Budget; limits: Partial<Limits> | undefined },
   ) {
     super(scope, `agent-${name}`);
     this.book = book;
@@ -40,6 +76,7 @@ export class Agent extends Construct {
     this.uid = parts.uid;
     this.runtime = parts.runtime;
     this.budget = parts.budget;
+    this.limits = parts.limits;
   }
 
   /**

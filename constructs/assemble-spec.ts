@@ -81,7 +81,10 @@ export function assembleSpec(host: HostParts): AssembledSpec {
       ]),
     ),
     agents: Object.fromEntries(
-      host.agents.map(({ name, uid, runtime, budget }) => [name, { uid, runtime: runtime.spec, budget }]),
+      host.agents.map(({ name, uid, runtime, budget, limits }) => [
+        name,
+        { uid, runtime: runtime.spec, budget, ...(limits === undefined ? {} : { limits }) },
+      ]),
     ),
     workspaces: Object.fromEntries(host.workspaces.map(({ name }) => [name, {}])),
     ...(host.mcpServers.length === 0 ? {} : { mcpServers: Object.fromEntries(host.mcpServers.map(serverEntry)) }),

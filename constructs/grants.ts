@@ -11,6 +11,7 @@ export class GrantBook {
   readonly host: string;
   readonly #invoke: Grants["invoke"] = [];
   readonly #mount: Grants["mount"] = [];
+  readonly #serverMount: NonNullable<Grants["serverMount"]> = [];
   readonly #egress: Grants["egress"] = [];
   readonly #connect: Grants["connect"] = [];
   readonly #call: NonNullable<Grants["call"]> = [];
@@ -54,6 +55,17 @@ export class GrantBook {
     this.#mount.push(grant);
   }
 
+  serverMount(grant: NonNullable<Grants["serverMount"]>[number]): void {
+    const twice = this.#serverMount.some((g) => g.server === grant.server && g.workspace === grant.workspace);
+    if (twice)
+      this.#twice(
+        `workspaces.${grant.workspace}.grant`,
+        `workspace "${grant.workspace}" to MCP server "${grant.server}"`,
+        "reading is part of grantReadWrite",
+      );
+    this.#serverMount.push(grant);
+  }
+
   egress(path: string, grant: Grants["egress"][number]): void {
     const twice = this.#egress.some((g) => g.principal === grant.principal && g.name === grant.name);
     if (twice) this.#twice(path, `name "${grant.name}" to "${grant.principal}"`, "once is enough");
@@ -82,6 +94,7 @@ export class GrantBook {
     return {
       invoke: [...this.#invoke],
       mount: [...this.#mount],
+      ...(this.#serverMount.length === 0 ? {} : { serverMount: [...this.#serverMount] }),
       egress: [...this.#egress],
       connect: [...this.#connect],
       ...(this.#call.length === 0 ? {} : { call: [...this.#call] }),

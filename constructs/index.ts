@@ -1,5 +1,5 @@
 export { Access, type AccessFromEnvProps, type AdminProps, type Anywhere, type SshAccessProps } from "./access.ts";
-export type { Agent } from "./agent.ts";
+export type { Agent, LimitProps } from "./agent.ts";
 export { AgentHost, type AgentHostProps, type AgentProps } from "./agent-host.ts";
 export { Argument } from "./argument.ts";
 export type { BudgetProps } from "./budget.ts";

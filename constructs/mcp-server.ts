@@ -83,6 +83,14 @@ export class McpServer extends Construct {
     return this;
   }
 
+  /** @internal @throws Refusal if it is another host's */
+  requireOn(book: GrantBook, path: string): void {
+    if (book !== this.#book)
+      throw new Refusal(
+        `${path}: received MCP server "${this.name}" of host "${this.#book.host}"; a grant stays within one host: add what is granted to "${this.#book.host}" too, and grant that`,
+      );
+  }
+
   /** @internal its tools as pinned, if anything of it is granted: without a grant no lock entry is needed, or looked at */
   get pinned() {
     const path = this.#book.path(`mcpServers.${this.name}`);

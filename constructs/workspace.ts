@@ -1,9 +1,11 @@
 import { Construct } from "constructs";
 import { type Agent, granteeOf } from "./agent.ts";
 import type { GrantBook } from "./grants.ts";
+import { McpServer } from "./mcp-server.ts";
+import { Refusal } from "./refuse.ts";
 
 /**
- * A directory on the host's data volume that outlives the machine. An agent it is granted to sees it at
+ * A directory on the host's data volume that outlives the machine. An agent or MCP server it is granted to sees it at
  * `/workspaces/<name>`, and nothing else of the disk. Made by `host.addWorkspace`.
  */
 export class Workspace extends Construct {
@@ -17,19 +19,32 @@ export class Workspace extends Construct {
     this.name = name;
   }
 
-  /** The agent may read it. @throws Refusal for an agent of another host, or one that it is granted to already */
-  grantRead(agent: Agent): this {
-    return this.#grant("grantRead", agent, "ro");
+  /**
+   * The agent, or the MCP server on this host, may read it.
+   * @throws Refusal for one of another host, a remote server, or one that it is granted to already
+   */
+  grantRead(grantee: Agent | McpServer): this {
+    return this.#grant("grantRead", grantee, "ro");
   }
 
-  /** The agent may read and write it. @throws Refusal for an agent of another host, or one that it is granted to already */
-  grantReadWrite(agent: Agent): this {
-    return this.#grant("grantReadWrite", agent, "rw");
+  /**
+   * The agent, or the MCP server on this host, may read and write it.
+   * @throws Refusal for one of another host, a remote server, or one that it is granted to already
+   */
+  grantReadWrite(grantee: Agent | McpServer): this {
+    return this.#grant("grantReadWrite", grantee, "rw");
   }
 
-  #grant(verb: string, agent: Agent, mode: "ro" | "rw"): this {
-    const grantee = granteeOf(this.#book, this.#book.path(`workspaces.${this.name}.${verb}`), agent);
-    this.#book.mount({ agent: grantee.name, workspace: this.name, mode });
+  #grant(verb: string, to: Agent | McpServer, mode: "ro" | "rw"): this {
+    const path = this.#book.path(`workspaces.${this.name}.${verb}`);
+    if (to instanceof McpServer) {
+      to.requireOn(this.#book, path);
+      if (to.uid === null)
+        throw new Refusal(
+          `${path}: MCP server "${to.name}" does not run on this host, so it can see no workspace of it`,
+        );
+      this.#book.serverMount({ server: to.name, workspace: this.name, mode });
+    } else this.#book.mount({ agent: granteeOf(this.#book, path, to).name, workspace: this.name, mode });
     return this;
   }
 }

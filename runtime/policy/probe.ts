@@ -79,7 +79,8 @@ export type SystemCall =
   | "bpf"
   | "personality"
   | "mount"
-  | "init_module";
+  | "init_module"
+  | "memfd_create";
 
 /** One thing to try. Each leaves the host as it was; verify/on-host/attempts.py says how it is done. */
 export type Attempt =

@@ -1,9 +1,10 @@
 import { z } from "zod";
 import { ConnectGrant, EgressGrant } from "../policy/egress/schema.ts";
+import { Limits } from "../policy/limits/schema.ts";
 import { Budget, InvokeGrant, ModelProviderSpec, TimeZone } from "../policy/models/schema.ts";
 import { SecretSource } from "../policy/secrets/schema.ts";
 import { CallGrant, McpServerSpec } from "../policy/tools/schema.ts";
-import { MountGrant, WorkspaceSpec } from "../policy/workspaces/schema.ts";
+import { MountGrant, ServerMountGrant, WorkspaceSpec } from "../policy/workspaces/schema.ts";
 import { Binding, bindable } from "./binding.ts";
 import { Name, PRINCIPAL_UIDS } from "./names.ts";
 import { Cidr, SshPublicKey } from "./network.ts";
@@ -107,6 +108,7 @@ const Agent = z
       .describe("Unix uid of the agent, never used for another name on this host's data volume."),
     runtime: RuntimeSpec,
     budget: Budget.describe("What the agent may spend with all providers together."),
+    limits: Limits.partial().optional().describe("What it may use of the machine. Absent: the defaults."),
   })
   .describe("One agent: its own unix user, sandbox, port and grants.");
 
@@ -147,6 +149,10 @@ const HostFields = z
       .strictObject({
         invoke: z.array(InvokeGrant).describe("Which agent may call which models."),
         mount: z.array(MountGrant).describe("Which agent sees which workspace."),
+        serverMount: z
+          .array(ServerMountGrant)
+          .optional()
+          .describe("Which MCP server sees which workspace. Absent: none."),
         egress: z.array(EgressGrant).describe("Which agent may reach which name by TLS."),
         connect: z
           .array(ConnectGrant)

@@ -122,6 +122,16 @@ function checkGrants(spec: HostSpec, issue: Issue): void {
       issue([...path, "workspace"], unknown("workspace", grant.workspace, spec.workspaces));
     once(path, `workspace "${grant.workspace}" to agent "${grant.agent}"`);
   });
+  (spec.grants.serverMount ?? []).forEach((grant, i) => {
+    const path = ["grants", "serverMount", i];
+    const local = Object.fromEntries(
+      Object.entries(spec.mcpServers ?? {}).filter(([, { source }]) => source.kind === "npm"),
+    );
+    if (!(grant.server in local)) issue([...path, "server"], unknown("MCP server on it", grant.server, local));
+    if (!(grant.workspace in spec.workspaces))
+      issue([...path, "workspace"], unknown("workspace", grant.workspace, spec.workspaces));
+    once(path, `workspace "${grant.workspace}" to MCP server "${grant.server}"`);
+  });
   const checkPrincipal = (path: (string | number)[], principal: string) => {
     const agent = principal.startsWith("agent/") ? principal.slice("agent/".length) : undefined;
     if (agent !== undefined && !(agent in spec.agents))

@@ -1,4 +1,5 @@
 import { egressProbes } from "../policy/egress/probes.ts";
+import { limitProbes } from "../policy/limits/probes.ts";
 import { modelProbes } from "../policy/models/probes.ts";
 import type { Probe, Subject } from "../policy/probe.ts";
 import { secretProbes } from "../policy/secrets/probes.ts";
@@ -31,6 +32,7 @@ export function hostProbes(subject: Subject, view: OutsideView, ports?: Ports): 
     ...toolProbes(subject),
     ...workspaceProbes(subject),
     ...secretProbes(subject),
+    ...limitProbes(subject),
     ...sandboxProbes(subject),
   ];
   const place = (probe: Probe) => (probe.vantage === "outside" ? 0 : probe.id.startsWith("root/") ? 1 : 2);

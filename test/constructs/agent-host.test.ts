@@ -115,3 +115,18 @@ describe("a host", () => {
     expect(aHost().machine.generation.rebuild).toBe(0);
   });
 });
+
+describe("limits of an agent", () => {
+  it("stand in the spec as far as they are given, and each must be a number that can be", () => {
+    const host = aHost("ops");
+    host.addAgent("small", { limits: { memoryMiB: 512, cpus: 0.5 } });
+    host.addAgent("usual");
+    const { agents } = host.toSpec();
+    expect(agents.small?.limits).toEqual({ memoryMiB: 512, cpus: 0.5 });
+    expect(agents.usual).not.toHaveProperty("limits");
+    expect(() => host.addAgent("a", { limits: { memoryMiB: 1 } })).toThrow(
+      'addAgent("a").limits.memoryMiB: received 1',
+    );
+    expect(() => host.addAgent("b", { limits: { memory: 1 } as never })).toThrow('addAgent("b").limits');
+  });
+});

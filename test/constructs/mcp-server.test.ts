@@ -65,6 +65,25 @@ const host = () => {
 };
 
 describe("an MCP server", () => {
+  it("is granted workspaces of its own host, once each", () => {
+    npmFolder();
+    const { host: h, files } = host();
+    const repo = h.addWorkspace("repo").grantReadWrite(files);
+    h.addWorkspace("docs").grantRead(files);
+    expect(h.toSpec().grants.serverMount).toEqual([
+      { server: "files", workspace: "repo", mode: "rw" },
+      { server: "files", workspace: "docs", mode: "ro" },
+    ]);
+    expect(() => repo.grantRead(files)).toThrow('workspace "repo" to MCP server "files" is granted twice');
+    const far = h.addMcpServer("far", McpPackage.remote({ url: "https://mcp.example.com/mcp" }));
+    expect(() => repo.grantRead(far)).toThrow(
+      'AgentHost "ops": workspaces.repo.grantRead: MCP server "far" does not run on this host',
+    );
+    expect(() => aHost("other").addWorkspace("theirs").grantRead(files)).toThrow(
+      'received MCP server "files" of host "ops"; a grant stays within one host',
+    );
+  });
+
   it("needs no lock entry as long as nothing of it is granted", () => {
     const lock = npmFolder();
     const { host: h } = host();

@@ -1,8 +1,11 @@
-import { resolve } from "node:path";
+import { cpSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { formatMcpLock } from "../../runtime/spec/tool-definitions.ts";
 import type { Report } from "../../runtime/verify/verify.ts";
 import { BREAKABLE_APP, BREAKAGES, NOT_BROKEN_HERE } from "../integration/support/breakages.ts";
 import { Internet, PUBLIC } from "../integration/support/internet.ts";
+import { reviewed } from "../integration/support/mcp-lock.ts";
 import { ok, Project } from "../integration/support/project.ts";
 
 // One real host, broken in one way after the other: each probe must be seen to fail, and to hold again afterwards.
@@ -31,6 +34,9 @@ describe.skipIf(missing !== undefined)("bailiwick verify on a deliberately broke
     // a boundary that is broken lets packets out: in there they reach nothing real
     internet = await Internet.start({ "news.example.com": PUBLIC, "other.example.com": PUBLIC });
     project = new Project(BREAKABLE_APP.replaceAll("DAEMON", daemon), {}, internet);
+    cpSync(resolve(import.meta.dirname, "../integration/support/mcp"), join(project.dir, "mcp"), { recursive: true });
+    const everything = await reviewed("@modelcontextprotocol/server-everything", ["stdio"]);
+    writeFileSync(join(project.dir, "mcp.lock.json"), formatMcpLock({ version: 1, servers: { everything } }));
     await project.build("breakable");
     ok(await project.cdktf(["deploy", "breakable", "--auto-approve"]));
     whole = await verify();

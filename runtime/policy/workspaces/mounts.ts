@@ -1,4 +1,5 @@
 import type { HostSpec } from "../../spec/host-spec.ts";
+import type { PrincipalId } from "../../spec/names.ts";
 
 /** One workspace as an agent's sandbox shows it. */
 export interface WorkspaceMount {
@@ -15,10 +16,15 @@ export function workspacePath(workspace: string): string {
   return `/var/lib/bailiwick/workspaces/${workspace}`;
 }
 
-/** Workspaces granted to an agent, by name. */
-export function workspaceMounts(spec: HostSpec, agent: string): WorkspaceMount[] {
-  return spec.grants.mount
-    .filter((grant) => grant.agent === agent)
+/** Workspaces granted to a principal, by name: only agents and MCP servers are granted any. */
+export function workspaceMounts(spec: HostSpec, principal: PrincipalId): WorkspaceMount[] {
+  const agents = spec.grants.mount.map(({ agent, ...grant }) => ({ principal: `agent/${agent}`, ...grant }));
+  const servers = (spec.grants.serverMount ?? []).map(({ server, ...grant }) => ({
+    principal: `mcp/${server}`,
+    ...grant,
+  }));
+  return [...agents, ...servers]
+    .filter((grant) => grant.principal === principal)
     .map(({ workspace, mode }) => ({
       workspace,
       source: workspacePath(workspace),

@@ -1,16 +1,19 @@
+import type { PrincipalId } from "../../spec/names.ts";
+import { hostPrincipals } from "../egress/principals.ts";
 import { broken, held, mustFail, together, words } from "../judgement.ts";
 import type { Outcome, Probe, Subject } from "../probe.ts";
 import { type WorkspaceMount, workspaceMounts, workspacePath } from "./mounts.ts";
 
-/** What of the disk each agent sees: its granted workspaces, in their mode, and no other. */
+/** What of the disk each agent and MCP server sees: its granted workspaces, in their mode, and no other. */
 export function workspaceProbes({ spec, manifest }: Subject): Probe[] {
   const names = Object.keys(spec.workspaces).sort();
-  const perAgent = Object.keys(spec.agents).flatMap((agent) => {
-    const mounts = workspaceMounts(spec, agent);
+  const grantable = hostPrincipals(spec).filter(({ kind }) => kind === "agent" || kind === "mcp");
+  const each = grantable.flatMap(({ id }) => {
+    const mounts = workspaceMounts(spec, id);
     const ungranted = names.filter((name) => !mounts.some(({ workspace }) => workspace === name));
-    return [...mounts.map((mount) => granted(agent, mount)), hidden(agent, ungranted)];
+    return [...mounts.map((mount) => granted(id, mount)), hidden(id, ungranted)];
   });
-  return manifest.acls.length > 0 ? [...perAgent, acls({ spec, manifest })] : perAgent;
+  return manifest.acls.length > 0 ? [...each, acls({ spec, manifest })] : each;
 }
 
 interface Tried {
@@ -19,21 +22,20 @@ interface Tried {
   readonly execute: Outcome | null;
 }
 
-function granted(agent: string, { workspace, target, mode }: WorkspaceMount): Probe<Tried> {
+function granted(principal: PrincipalId, { workspace, target, mode }: WorkspaceMount): Probe<Tried> {
   const writable = mode === "rw";
   return {
-    id: `agent/${agent}/workspace/${workspace}`,
-    vantage: `principal:agent/${agent}`,
+    id: `${principal}/workspace/${workspace}`,
+    vantage: `principal:${principal}`,
     title: writable
       ? `reads and writes workspace "${workspace}", and runs no program from it`
       : `reads workspace "${workspace}" and cannot write it`,
     expected: writable ? "written, no program run" : "read, not written",
     read: async (host) => {
-      const as = `agent/${agent}` as const;
       const [read, write, execute] = await Promise.all([
-        host.as(as, { do: "read", path: target }),
-        host.as(as, { do: "create", directory: target }),
-        writable ? host.as(as, { do: "run-copy", directory: target }) : null,
+        host.as(principal, { do: "read", path: target }),
+        host.as(principal, { do: "create", directory: target }),
+        writable ? host.as(principal, { do: "run-copy", directory: target }) : null,
       ]);
       return { read, write, execute };
     },
@@ -46,21 +48,19 @@ function granted(agent: string, { workspace, target, mode }: WorkspaceMount): Pr
   };
 }
 
-function hidden(agent: string, ungranted: readonly string[]): Probe<{ path: string; outcome: Outcome }[]> {
+function hidden(principal: PrincipalId, ungranted: readonly string[]): Probe<{ path: string; outcome: Outcome }[]> {
   const paths = [
     ...ungranted.flatMap((name) => [`/workspaces/${name}`, workspacePath(name)]),
     // also those that were granted once and are still on the volume
     "/var/lib/bailiwick/workspaces",
   ];
   return {
-    id: `agent/${agent}/other-workspaces`,
-    vantage: `principal:agent/${agent}`,
+    id: `${principal}/other-workspaces`,
+    vantage: `principal:${principal}`,
     title: "sees no workspace without a grant",
     expected: ungranted.length === 0 ? "no other workspace in sight" : `${ungranted.join(", ")} not in sight`,
     read: (host) =>
-      Promise.all(
-        paths.map(async (path) => ({ path, outcome: await host.as(`agent/${agent}`, { do: "read", path }) })),
-      ),
+      Promise.all(paths.map(async (path) => ({ path, outcome: await host.as(principal, { do: "read", path }) }))),
     judge: (facts) => together(facts.map(({ path, outcome }) => mustFail(path, outcome))),
   };
 }

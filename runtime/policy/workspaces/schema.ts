@@ -14,4 +14,12 @@ export const MountGrant = z
   })
   .describe("One agent sees one workspace, at `/workspaces/<name>` in its sandbox; nothing else of the disk.");
 
+export const ServerMountGrant = z
+  .strictObject({
+    server: z.string().describe("Name of the MCP server on this host that sees the workspace."),
+    workspace: z.string().describe("Name of the workspace."),
+    mode: z.enum(["ro", "rw"]).describe("Read only, or read and write."),
+  })
+  .describe("One MCP server sees one workspace, at `/workspaces/<name>` in its sandbox; nothing else of the disk.");
+
 export type MountGrant = z.infer<typeof MountGrant>;

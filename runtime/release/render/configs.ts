@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { NO_RESOLVER, renderHosts } from "../../policy/egress/hosts.ts";
 import type { Principal } from "../../policy/egress/principals.ts";
 import { gatewayConfig } from "../../policy/models/gateway-config.ts";
@@ -16,6 +17,9 @@ export function configFolder({ kind, name }: Principal): string {
   if (kind === "mcp") return `etc/mcp/${name}`;
   return kind === "model" ? `etc/models/${name}` : `etc/${kind}`;
 }
+
+/** What an agent's program, and each of its probes, is started by. */
+const CONFINE = readFileSync(new URL("./templates/confine.py", import.meta.url), "utf8");
 
 export const RESOLV_CONF = "etc/resolv.conf";
 
@@ -39,6 +43,7 @@ export function configFiles(spec: HostSpec, principal: Principal, provided: Prov
       ),
     );
   }
+  if (principal.kind === "agent") files.push(file("confine.py", CONFINE));
   if (principal.kind === "agent" && spec.agents[principal.name]?.runtime.kind === "openclaw")
     files.push(file("openclaw.json", `${JSON.stringify(openclawConfig(spec, principal), null, 2)}\n`));
   return files;

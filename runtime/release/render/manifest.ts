@@ -4,7 +4,7 @@ import { workspaceMounts, workspacePath } from "../../policy/workspaces/mounts.t
 import { digestOf } from "../../spec/digest.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseManifest } from "../../spec/manifest.ts";
-import { principalPort, principalUser } from "../../spec/names.ts";
+import { principalPort } from "../../spec/names.ts";
 import { GATEWAY_CONFIG } from "./configs.ts";
 import type { ReleaseInput } from "./input.ts";
 import { agentHome, openclawWorkspace } from "./openclaw-config.ts";
@@ -43,12 +43,8 @@ export function releaseManifest(
     ),
     users: principals.map(({ user, uid, id }) => ({ name: user, uid, principal: id })),
     directories: directories(spec, principals),
-    acls: byName(spec.agents).flatMap(([name]) =>
-      workspaceMounts(spec, name).map(({ source, mode }) => ({
-        path: source,
-        user: principalUser(`agent/${name}`),
-        mode,
-      })),
+    acls: principals.flatMap(({ id, user }) =>
+      workspaceMounts(spec, id).map(({ source, mode }) => ({ path: source, user, mode })),
     ),
     credentials: [...credentials].sort().map((name) => ({ name, version: provided.credential(name).version })),
     admins: byName(spec.access.admins).map(([name, { uid }]) => ({ name, uid })),

@@ -1,9 +1,10 @@
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import { FORWARD_PORTS } from "../../policy/egress/forwards.ts";
 import { type Principal, usesEgress } from "../../policy/egress/principals.ts";
+import { allLimits, type Limits } from "../../policy/limits/schema.ts";
 import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
-import { GATEWAY_ADMIN_PORT, PRINCIPAL_UIDS } from "../../spec/names.ts";
+import { GATEWAY_ADMIN_PORT, PRINCIPAL_UIDS, type PrincipalId } from "../../spec/names.ts";
 import type { ModelService } from "../../spec/runtime.ts";
 import { configFolder, RESOLV_CONF } from "./configs.ts";
 import { agentHome } from "./openclaw-config.ts";
@@ -29,9 +30,11 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
     config: `${CURRENT}/${configFolder(principal)}`,
     bind: boundPorts(principal),
     loopbackOnly: !usesEgress(principal),
+    // an abstract socket has no file that could be hidden: who needs none gets none, and agents have a scope of their own
+    unixSockets: ["agent", "egress", "guard"].includes(principal.kind),
   };
   if (principal.kind === "agent") return agentSandbox(spec, principal, provided, common);
-  if (principal.kind === "mcp") return mcpSandbox(principal, provided, common);
+  if (principal.kind === "mcp") return mcpSandbox(spec, principal, provided, common);
   const service = principal.kind === "model" ? spec.models[principal.name]?.service : undefined;
   if (service !== undefined) return serviceSandbox(principal, service, provided, common);
   if (principal.kind !== "egress") return programSandbox(spec, principal, provided, common);
@@ -58,7 +61,8 @@ function agentSandbox(spec: HostSpec, { name }: Principal, provided: Provided, c
       restrictSuid: runtime.kind !== "openclaw",
       components: [...node, provided.component(runtimeComponent(name, runtime))],
       home: `/var/lib/bailiwick/agents/${name}`,
-      workspaces: workspaceMounts(spec, name).map((mount) => ({ ...mount, writable: mount.mode === "rw" })),
+      workspaces: workspacesOf(spec, `agent/${name}`),
+      limits: rendered(allLimits(spec.agents[name]?.limits)),
       homeVariable: `HOME=${agentHome(name)}`,
       pathVariable: `PATH=${[...node.map((folder) => `${folder}/bin`), "/usr/bin", "/bin"].join(":")}`,
     },
@@ -81,6 +85,15 @@ function serviceSandbox({ name }: Principal, service: ModelService, provided: Pr
   );
 }
 
+function rendered(limits: Limits) {
+  const { memoryMiB, cpus } = limits;
+  return { ...limits, memoryHighMiB: Math.floor(memoryMiB * 0.75), cpuPercent: Math.round(cpus * 100) };
+}
+
+function workspacesOf(spec: HostSpec, principal: PrincipalId) {
+  return workspaceMounts(spec, principal).map((mount) => ({ ...mount, writable: mount.mode === "rw" }));
+}
+
 /** Programs of this kit that run as principals of their own, by kind. */
 export const PROGRAMS: Readonly<Partial<Record<Principal["kind"], string>>> = {
   gateway: "model-gateway",
@@ -89,7 +102,7 @@ export const PROGRAMS: Readonly<Partial<Record<Principal["kind"], string>>> = {
 };
 
 /** Without a granted name, an MCP server has no network at all. */
-function mcpSandbox(principal: Principal, provided: Provided, common: object): string {
+function mcpSandbox(spec: HostSpec, principal: Principal, provided: Provided, common: object): string {
   return render(
     mcpTemplate,
     {
@@ -97,6 +110,7 @@ function mcpSandbox(principal: Principal, provided: Provided, common: object): s
       components: [provided.component("node"), provided.component(serverComponent(principal.name))],
       node: provided.component("node"),
       offline: principal.names.length === 0,
+      workspaces: workspacesOf(spec, principal.id),
     },
     partials,
   );

@@ -9,6 +9,7 @@ import {
   serverSecrets,
 } from "../../policy/secrets/credentials.ts";
 import { ADMIN_SOCKET, serverSocket } from "../../policy/tools/guard-config.ts";
+import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
 import { digestOf } from "../../spec/digest.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseFile } from "../../spec/manifest.ts";
@@ -22,7 +23,7 @@ import { commandUnit, openclawEnvironment, serviceUnit } from "./runtimes.ts";
 import { PROGRAMS, renderSandbox } from "./sandbox.ts";
 
 const load = (name: string) => loadTemplate(new URL(`./templates/${name}.hbs`, import.meta.url));
-const partials = { head: load("unit-head") };
+const partials = { head: load("unit-head"), confined: load("confined") };
 const openclawTemplate = load("openclaw.service");
 const programTemplate = load("program.service");
 const mcpTemplate = load("mcp.service");
@@ -62,13 +63,17 @@ export function unitFiles(
     description: description(spec, principal),
     configDigest: configDigest(configFiles(spec, principal, provided)),
     after: usedUnits(spec, principals, principal),
-    dataVolume: usesDataVolume(principal),
+    dataVolume: usesDataVolume(spec, principal),
     chain: principal.chain,
     unit,
     runtimeDirectory: runtimeDirectory(unit),
     credentials,
   };
-  const probe = render(probeTemplate, { ...head, interpreters: principal.kind !== "agent" });
+  const probe = render(
+    probeTemplate,
+    { ...head, interpreters: principal.kind !== "agent", confined: principal.kind === "agent" },
+    partials,
+  );
   const service = principal.kind === "mcp" ? `${unit}@.service` : `${unit}.service`;
   const content = renderUnit(spec, principal, provided, head);
   return [
@@ -141,6 +146,7 @@ function renderUnit(
       environment: kind === "model" ? [`BAILIWICK_PORT=${port}`] : [],
       requires: kind === "guard" ? `${principal.unit}.socket` : null,
       reload,
+      confined: false,
     },
     partials,
   );
@@ -201,7 +207,7 @@ function renderOpenclaw(
 }
 
 /** What only some programs have. */
-const NO_EXTRAS = { requires: null, reload: null };
+const NO_EXTRAS = { requires: null, reload: null, confined: false };
 
 function renderCommand(
   spec: HostSpec,
@@ -213,7 +219,13 @@ function renderCommand(
   const directory = provided.component(runtimeComponent(principal.name, runtime));
   return render(
     programTemplate,
-    { ...head, directory, ...NO_EXTRAS, ...commandUnit(spec, principal, runtime, directory, provided.nodeProgram()) },
+    {
+      ...head,
+      directory,
+      ...NO_EXTRAS,
+      confined: true,
+      ...commandUnit(spec, principal, runtime, directory, provided.nodeProgram()),
+    },
     partials,
   );
 }
@@ -245,6 +257,6 @@ function usedUnits(spec: HostSpec, principals: readonly Principal[], principal: 
     .map((other) => startedUnits(other).at(-1) ?? "");
 }
 
-function usesDataVolume({ kind }: Principal): boolean {
-  return kind === "agent" || kind === "gateway";
+function usesDataVolume(spec: HostSpec, { id, kind }: Principal): boolean {
+  return kind === "agent" || kind === "gateway" || workspaceMounts(spec, id).length > 0;
 }

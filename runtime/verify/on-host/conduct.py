@@ -68,12 +68,31 @@ def serve(ports):
     return sockets
 
 
+def meet():
+    """Where any two of the host could meet: an abstract socket and a file in shared memory, both open to everybody."""
+    s = socket.socket(socket.AF_UNIX)
+    try:
+        s.bind("\0bailiwick-probe")
+        s.listen()
+    except OSError as error:
+        # another verify at the same time has it
+        if error.errno != errno.EADDRINUSE:
+            raise
+    with open(MEETING, "w"):
+        os.chmod(MEETING, 0o666)
+    return s
+
+
+MEETING = "/dev/shm/bailiwick-probe"
+meeting = meet()
 served = serve(REQUEST["serve"])
 # both at once: what root tries is there to compare with what the principals meet
 with ThreadPoolExecutor(1) as aside:
     sandboxes = aside.submit(probe_units, REQUEST["sandboxes"], REQUEST["run"])
     root = attempt_all(REQUEST["root"])
     answer = {"root": root, "sandboxes": sandboxes.result(), "served": list(served)}
-for s in served.values():
+for s in (meeting, *served.values()):
     s.close()
+if os.path.exists(MEETING):
+    os.unlink(MEETING)
 print(json.dumps(answer))

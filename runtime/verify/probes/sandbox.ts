@@ -11,6 +11,7 @@ export function sandboxProbes(subject: Subject): Probe[] {
     sockets(principal),
     root(principal),
     processes(principal),
+    shared(principal),
     devices(principal),
   ]);
 }
@@ -97,6 +98,7 @@ const SYSTEM_CALLS: readonly SystemCall[] = [
   "personality",
   "mount",
   "init_module",
+  "memfd_create",
 ];
 
 function systemCalls(principal: Principal): Probe<Outcome[]> {
@@ -165,6 +167,43 @@ function processes(principal: Principal): Probe<Outcome> {
       const seen = outcome.value as number[];
       return seen.length === 0 ? held("none") : broken(`it sees ${seen.length} processes of others`);
     },
+  };
+}
+
+interface Meeting {
+  readonly tried: readonly { readonly what: string; readonly outcome: Outcome; readonly byRoot: Outcome }[];
+}
+
+/** The egress proxy and the guard speak by unix sockets themselves, and run no code but the kit's. */
+const UNIX_SOCKETS: readonly Principal["kind"][] = ["egress", "guard"];
+
+function shared(principal: Principal): Probe<Meeting> {
+  const places = [
+    { what: "a file in /dev/shm", attempt: { do: "exists", path: "/dev/shm/bailiwick-probe" } },
+    ...(UNIX_SOCKETS.includes(principal.kind)
+      ? []
+      : [{ what: "an abstract socket", attempt: { do: "unix", path: "\0bailiwick-probe" } } as const]),
+  ] as const;
+  return {
+    ...about(principal, "shared"),
+    title: "meets no other principal in shared memory or at a socket without a file",
+    expected: `${places.map(({ what }) => what).join(" and ")}, open to everybody, not reached`,
+    read: async (host) => ({
+      tried: await Promise.all(
+        places.map(async ({ what, attempt }) => {
+          const [outcome, byRoot] = await Promise.all([host.as(principal.id, attempt), host.root(attempt)]);
+          return { what, outcome, byRoot };
+        }),
+      ),
+    }),
+    judge: ({ tried }) =>
+      together(
+        tried.map(({ what, outcome, byRoot }) =>
+          byRoot.ok
+            ? mustFail(what, outcome)
+            : unprovable(what, `root does not reach ${what} either: ${words(byRoot)}`),
+        ),
+      ),
   };
 }
 

@@ -1,11 +1,20 @@
 // A host on which every probe of `bailiwick verify` can be seen to fail: what breaks each boundary, and how it is undone.
 
-import { GATEWAY_PORT, type PrincipalId, principalPort, principalUid } from "../../../runtime/spec/names.ts";
+import {
+  GATEWAY_PORT,
+  GUARD_PORT,
+  type PrincipalId,
+  principalPort,
+  principalUid,
+} from "../../../runtime/spec/names.ts";
 
-/** App of the host that the breakages below are for; `KIT` and `DAEMON` are to be replaced by paths. */
+/**
+ * App of the host that the breakages below are for; `KIT` and `DAEMON` are to be replaced by paths. Its folder must have `mcp`,
+ * and `mcp.lock.json` with server `everything`.
+ */
 export const BREAKABLE_APP = `
 import { App, TerraformStack } from "cdktf";
-import { Access, AgentHost, LocalMachine, ModelProvider, Runtime } from "KIT";
+import { Access, AgentHost, LocalMachine, McpPackage, ModelProvider, Runtime } from "KIT";
 
 const app = new App();
 const stack = new TerraformStack(app, "breakable");
@@ -21,11 +30,17 @@ const notes = host.addWorkspace("notes");
 notes.grantReadWrite(ann);
 notes.grantRead(bob);
 host.addWorkspace("private").grantReadWrite(bob);
+const everything = host
+  .addMcpServer("everything", McpPackage.npm("mcp", { package: "@modelcontextprotocol/server-everything", args: ["stdio"] }))
+  .grantCall(ann, ["echo"]);
+notes.grantRead(everything);
 ann.allowEgress("news.example.com").allowAddress("10.20.30.40", 22);
 app.synth();
 `;
 
-const PRINCIPALS = ["agent/ann", "agent/bob", "egress", "gateway", "model/demo"] as const;
+/** Those with a network; the MCP server has none. */
+const PRINCIPALS = ["agent/ann", "agent/bob", "egress", "gateway", "guard", "model/demo"] as const;
+const SERVER = "mcp/everything";
 
 export interface Breakage {
   readonly name: string;
@@ -43,9 +58,11 @@ export const NOT_BROKEN_HERE: Readonly<Record<string, string>> = {
 };
 
 const each = (...what: string[]) => PRINCIPALS.flatMap((id) => what.map((one) => `${id}/${one}`));
+const eachAndServer = (...what: string[]) => [...each(...what), ...what.map((one) => `${SERVER}/${one}`)];
 const unit = (id: string) => `bailiwick-${id.replace("/", "-")}`;
-const PROBE_UNITS = PRINCIPALS.map((id) => `${unit(id)}-probe@.service`);
+const PROBE_UNITS = [...PRINCIPALS, SERVER].map((id) => `${unit(id)}-probe@.service`);
 const LIVE_UNITS = PRINCIPALS.map((id) => `${unit(id)}.service`);
+const SERVER_UNIT = `${unit(SERVER)}@.service`;
 
 /** Breakages that do not hide each other, at the same time. */
 function atOnce(...parts: readonly Breakage[]): Breakage {
@@ -79,7 +96,7 @@ systemctl daemon-reload`,
 
 const listens = (port: number | string) =>
   `for i in $(seq 200); do ss -Hltn "sport = :${port}" | grep -q . && break; sleep 0.1; done`;
-const PORTS = [GATEWAY_PORT, ...["agent/ann", "agent/bob", "model/demo"].map(portOf)];
+const PORTS = [GATEWAY_PORT, GUARD_PORT, ...["agent/ann", "agent/bob", "model/demo"].map(portOf)];
 function portOf(id: string): number {
   return principalPort(principalUid(id as PrincipalId));
 }
@@ -110,13 +127,17 @@ function edit(name: string, breaks: readonly string[], file: string, expression:
   return { name, breaks, how: `${how}\n${after}`, undo: `${undo}\n${after}` };
 }
 
+const SOCKETS = "/run/bailiwick-guard/admin.sock /run/bailiwick-mcp/everything.sock";
 const SANDBOX_OFF: Breakage = {
   name: "the sandbox is off, and root's files are open",
   breaks: [
-    ...each("system-calls", "sockets", "processes", "devices", "root", "bind"),
-    ...each("read-only", "execution", "secrets"),
+    ...eachAndServer("system-calls", "sockets", "processes", "devices", "root", "shared", "tool-sockets"),
+    ...eachAndServer("read-only", "execution", "secrets"),
+    ...each("bind"),
+    "root/tool-sockets",
     "agent/ann/other-workspaces",
     "agent/bob/other-workspaces",
+    `${SERVER}/other-workspaces`,
     "agent/ann/workspace/notes",
     "agent/bob/workspace/private",
     "root/unit-files",
@@ -152,10 +173,14 @@ const SANDBOX_OFF: Breakage = {
     );
     return {
       how: `${how}
+chmod 755 /run/bailiwick-guard
+chmod 666 ${SOCKETS}
 chmod 777 /usr/lib/bailiwick
 chmod 755 /etc/bailiwick/credentials
 mount -o remount,exec /tmp`,
       undo: `${undo}
+chmod 600 ${SOCKETS}
+chmod 700 /run/bailiwick-guard
 chmod 755 /usr/lib/bailiwick
 chmod 700 /etc/bailiwick/credentials
 mount -o remount,noexec /tmp`,
@@ -170,12 +195,19 @@ const FIREWALL_OPEN: Breakage = {
   name: "the firewall refuses nothing",
   breaks: [
     ...each("direct", "ports", "sshd", "metadata"),
-    ...["agent/ann", "agent/bob", "gateway", "model/demo"].map((id) => `${id}/dns`),
+    ...["agent/ann", "agent/bob", "gateway", "guard", "model/demo"].map((id) => `${id}/dns`),
     "agent/ann/connect/10.20.30.40/22",
     "root/firewall-rules",
   ],
   how: `${BASE.how}\n${RULES.how}\n${restart("bailiwick-firewall")}\n${BASE.undo}\n${RULES.undo}`,
   undo: restart("bailiwick-firewall"),
+};
+
+/** Of use to it only while the firewall refuses nothing. */
+const SERVER_NETWORKED: Breakage = {
+  name: "an MCP server has the host's network",
+  breaks: [`${SERVER}/network`],
+  ...dropIn([`${unit(SERVER)}-probe@.service`], "PrivateNetwork=no\nRestrictAddressFamilies="),
 };
 
 const STRAY_TABLE: Breakage = {
@@ -184,6 +216,13 @@ const STRAY_TABLE: Breakage = {
   how: "nft add table inet stray",
   undo: "nft delete table inet stray",
 };
+
+const NO_SCOPE = edit(
+  "an agent is started without a scope of its own",
+  ["agent/ann/shared", "root/release"],
+  `${CURRENT}/etc/agents/ann/confine.py`,
+  "s/abi >= 6:/abi >= 600:/",
+);
 
 const EVERY_NAME = edit(
   "the egress proxy takes every name",
@@ -215,11 +254,49 @@ const GATEWAY_OPEN = edit(
   's/"models":\\["demo"/"models":["demo","other"/',
 );
 
+const GUARD_STOPPED: Breakage = {
+  name: "the guard is stopped",
+  breaks: ["agent/ann/tools/everything"],
+  how: "systemctl stop bailiwick-guard",
+  undo: restart("bailiwick-guard"),
+};
+
+const GUARD_FILE = `${CURRENT}/etc/guard/guard.json`;
+const GUARD_OPEN = edit(
+  "the guard's configuration grants a tool to another",
+  ["root/tool-grants", "root/release"],
+  GUARD_FILE,
+  's/"agent":"ann","tools"/"agent":"bob","tools"/',
+);
+
+const ASK_FOR_TOOLS = `
+import json, time, urllib.request
+token = open("/run/credentials/bailiwick-agent-ann.service/agent.ann.mcp-token").read()
+headers = {"authorization": "Bearer " + token, "content-type": "application/json", "accept": "application/json, text/event-stream"}
+start = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+body = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": start}).encode()
+urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:${GUARD_PORT}/everything", body, headers)).read()
+time.sleep(8)`;
+const DRIFTED: Breakage = (() => {
+  const { how, undo } = edited(GUARD_FILE, 's/"hash":"......../"hash":"00000000/g');
+  return {
+    name: "an MCP server's tools are not the reviewed ones",
+    breaks: ["root/tool-drift", "root/tool-grants", "root/release"],
+    how: `${how}\n${restart("bailiwick-guard")}\npython3 -I - <<'ASK'${ASK_FOR_TOOLS}\nASK`,
+    undo: `${undo}\n${restart("bailiwick-guard")}`,
+  };
+})();
+
 const NOTES = "/var/lib/bailiwick/workspaces/notes";
 const PRIVATE = "/var/lib/bailiwick/workspaces/private";
 const WORKSPACES_CLOSED: Breakage = {
   name: "workspaces are closed to whom they are granted",
-  breaks: ["agent/ann/workspace/notes", "agent/bob/workspace/private", "root/workspace-acls"],
+  breaks: [
+    "agent/ann/workspace/notes",
+    "agent/bob/workspace/private",
+    `${SERVER}/workspace/notes`,
+    "root/workspace-acls",
+  ],
   how: `
 getfacl -p ${NOTES} ${PRIVATE} >/root/acls
 setfacl -b ${NOTES} ${PRIVATE}
@@ -249,10 +326,16 @@ setfacl --restore=/root/acls`,
 
 const UNITS_OPEN: Breakage = {
   name: "the units run with half a sandbox and a secret in clear",
-  breaks: [...each("live-process", "exposure", "credentials"), "root/unit-files"],
+  breaks: [
+    "agent/ann/limits",
+    "agent/bob/limits",
+    ...each("live-process"),
+    ...eachAndServer("exposure", "credentials"),
+    "root/unit-files",
+  ],
   ...(() => {
     const { how, undo } = dropIn(
-      LIVE_UNITS,
+      [...LIVE_UNITS, SERVER_UNIT],
       `NoNewPrivileges=no
        SystemCallFilter=
        RestrictNamespaces=no
@@ -271,6 +354,7 @@ const UNITS_OPEN: Breakage = {
        LockPersonality=no
        SystemCallArchitectures=
        RestrictSUIDSGID=no
+       MemoryMax=infinity
        SetCredential=key:clear`,
     );
     return { how: `${how}\n${restart(...LIVE_UNITS)}`, undo: `${undo}\n${restart(...LIVE_UNITS)}` };
@@ -384,9 +468,10 @@ ${SSHD_AGAIN}`,
 
 export const BREAKAGES: readonly Breakage[] = [
   SANDBOX_OFF,
-  atOnce(FIREWALL_OPEN, STRAY_TABLE),
-  EVERY_NAME,
-  atOnce(NO_NAME, GATEWAY_STOPPED, GATEWAY_OPEN, WORKSPACES_CLOSED),
+  atOnce(FIREWALL_OPEN, SERVER_NETWORKED, STRAY_TABLE),
+  atOnce(EVERY_NAME, GUARD_OPEN),
+  DRIFTED,
+  atOnce(NO_SCOPE, NO_NAME, GATEWAY_STOPPED, GATEWAY_OPEN, GUARD_STOPPED, WORKSPACES_CLOSED),
   atOnce(UNITS_OPEN, WORKSPACE_OPEN),
   atOnce(UNIT_FAILED, OTHER_BASELINE, OTHER_SPEC, SET_UID, FORWARDS, LISTENER, NO_UPKEEP, STRANGERS, CLOUD_INIT),
   SSHD_OPEN,

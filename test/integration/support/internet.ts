@@ -9,6 +9,8 @@ export const PUBLIC = "93.184.216.34";
 export const PRIVATE = "10.20.30.40";
 export const METADATA = "169.254.169.254";
 
+type Names = Readonly<Record<string, string | readonly string[]>>;
+
 /**
  * The operator's whole network for a test: a namespace without any way out that itself owns public, private and metadata
  * addresses and this machine's resolvers. A machine deployed from inside it can reach nothing real.
@@ -18,8 +20,8 @@ export class Internet {
   readonly #folder = mkdtempSync(join(tmpdir(), "bailiwick-internet-"));
   readonly #children: ChildProcess[] = [];
 
-  /** @param names every name that resolves, each to the address given */
-  static async start(names: Readonly<Record<string, string>>): Promise<Internet> {
+  /** @param names every name that resolves, each to the address given, or to several in turn */
+  static async start(names: Names): Promise<Internet> {
     const internet = new Internet();
     try {
       internet.#wire();
@@ -67,8 +69,10 @@ export class Internet {
     return found.map((match) => match[1] ?? "").filter((address) => address !== "" && !address.startsWith("127."));
   }
 
-  async #serve(names: Readonly<Record<string, string>>): Promise<void> {
-    const records = Object.entries(names).map(([name, address]) => `--host-record=${name},${address}`);
+  async #serve(names: Names): Promise<void> {
+    const records = Object.entries(names).flatMap(([name, addresses]) =>
+      [addresses].flat().map((address) => `--host-record=${name},${address}`),
+    );
     const options = ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--local=/#/"];
     this.#spawn("dnsmasq", [...options, "--user=", "--group=", "--pid-file=", "--log-facility=-", ...records]);
     const key = join(this.#folder, "key.pem");

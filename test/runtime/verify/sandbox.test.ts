@@ -96,3 +96,19 @@ describe("others' processes and devices", () => {
     expect(judge("devices")(failed("EACCES")).verdict).toBe("unprovable");
   });
 });
+
+describe("where principals could meet", () => {
+  const judged = (outcome: ReturnType<typeof done>, byRoot = done()) =>
+    judge("shared")({ tried: [{ what: "an abstract socket", outcome, byRoot }] });
+
+  it("is held only if root, who made it, reaches it and the principal does not", () => {
+    expect(judged(failed("EPERM")).verdict).toBe("held");
+    expect(judged(done())).toEqual({ verdict: "broken", found: "an abstract socket: allowed" });
+    expect(judged(failed("EPERM"), failed("ECONNREFUSED")).verdict).toBe("unprovable");
+  });
+
+  it("is tried in memory and by socket; of the two who speak by unix sockets themselves, in memory alone", async () => {
+    expect((await attemptsOf("agent/ops/shared")).map(({ do: what }) => what)).toEqual(["exists", "unix"]);
+    expect((await attemptsOf("egress/shared")).map(({ do: what }) => what)).toEqual(["exists"]);
+  });
+});

@@ -1,5 +1,5 @@
 // An agent that does what it is told, as an agent does whose model was talked into it: `sh <command>` runs a command in
-// its own sandbox ($0 is Node.js); anything else goes to its model through the gateway.
+// its own sandbox ($0 is Node.js); `log <times> <text>` writes to its log; anything else goes to its model through the gateway.
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -13,6 +13,11 @@ async function answer(text) {
         done({ content: `${stdout}${stderr}exit ${error === null ? 0 : (error.code ?? error.signal)}` }),
       ),
     );
+  const [, times, line] = /^log (\d+) (.*)$/.exec(text) ?? [];
+  if (times !== undefined) {
+    for (let i = 0; i < Number(times); i++) console.log(line);
+    return { content: "logged" };
+  }
   const [, url = "http://127.0.0.1:4000/demo/v1/chat/completions", model = "demo"] =
     /^via (\S+) (\S+)/.exec(text) ?? [];
   const response = await fetch(url, {

@@ -113,6 +113,32 @@ describe("a host with MCP servers", () => {
     );
   });
 
+  it("shows a server the workspaces that were granted to it, in their mode, and needs their disk for it", () => {
+    const granted = renderRelease(
+      sampleInput(
+        sampleWithTools((s) => {
+          s.grants.serverMount = [
+            { server: "files", workspace: "docs", mode: "ro" },
+            { server: "files", workspace: "repo", mode: "rw" },
+          ];
+        }),
+      ),
+    );
+    const sandbox = file("units/bailiwick-mcp-files@.service.d/50-sandbox.conf", granted);
+    expect(sandbox).toContain("BindReadOnlyPaths=/var/lib/bailiwick/workspaces/docs:/workspaces/docs\n");
+    expect(sandbox).toContain(
+      "BindPaths=/var/lib/bailiwick/workspaces/repo:/workspaces/repo\nNoExecPaths=/workspaces/repo\n",
+    );
+    const mounted = "AssertPathIsMountPoint=/var/lib/bailiwick\n";
+    expect(file("units/bailiwick-mcp-files@.service", granted)).toContain(mounted);
+    expect(file("units/bailiwick-mcp-hub@.service", granted)).not.toContain(mounted);
+    expect(file("units/bailiwick-mcp-hub@.service.d/50-sandbox.conf", granted)).not.toContain("/workspaces/docs");
+    expect(granted.manifest.acls.filter(({ user }) => user === "bw-mcp-files")).toEqual([
+      { path: "/var/lib/bailiwick/workspaces/docs", user: "bw-mcp-files", mode: "ro" },
+      { path: "/var/lib/bailiwick/workspaces/repo", user: "bw-mcp-files", mode: "rw" },
+    ]);
+  });
+
   it("restarts a server's socket, and so its processes, when anything of the server changes", () => {
     const changed = renderRelease(
       sampleInput(
@@ -140,7 +166,7 @@ describe("a host with MCP servers", () => {
     });
     const unit = file("units/bailiwick-agent-ops.service");
     expect(unit).toMatch(
-      /^ExecStart=\/bin\/sh -c "BAILIWICK_MCP_TOKEN=\$\$\(cat \/run\/bailiwick-agent-ops\/agent\.ops\.mcp-token\) exec \S+\/bin\/node \S+openclaw\.mjs gateway run"$/m,
+      /^ExecStart=\/usr\/bin\/python3 -I \/etc\/bailiwick\/agent\/confine\.py \/bin\/sh -c "BAILIWICK_MCP_TOKEN=\$\$\(cat \/run\/bailiwick-agent-ops\/agent\.ops\.mcp-token\) exec \S+\/bin\/node \S+openclaw\.mjs gateway run"$/m,
     );
     expect(file("units/bailiwick-agent-web-hook.service")).toContain(
       'Environment="BAILIWICK_MCP_URL_FAR=http://127.0.0.1:4100/far"',

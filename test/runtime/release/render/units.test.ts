@@ -83,7 +83,7 @@ describe("a command agent", () => {
 
   it("is given arguments and variables as they are, whatever systemd would make of them", () => {
     expect(unit("agent-web-hook")).toMatch(
-      /^ExecStart=\/opt\/bailiwick\/components\/[0-9a-f]{64}\/bin\/node "server.mjs" "--motto=50%% of \$\$HOME" "say \\"hi\\""$/m,
+      /^ExecStart=\/usr\/bin\/python3 -I \/etc\/bailiwick\/agent\/confine\.py \/opt\/bailiwick\/components\/[0-9a-f]{64}\/bin\/node "server.mjs" "--motto=50%% of \$\$HOME" "say \\"hi\\""$/m,
     );
     expect(unit("agent-web-hook")).toContain('Environment="GREETING=hello there"\n');
   });
@@ -96,9 +96,9 @@ describe("a command agent", () => {
   });
 
   it("runs node, a path on the host, or a file of its folder; nothing that is looked up", () => {
-    expect(command({ argv: ["/usr/bin/python3", "x.py"] })).toContain('ExecStart=/usr/bin/python3 "x.py"\n');
+    expect(command({ argv: ["/usr/bin/python3", "x.py"] })).toContain('/confine.py /usr/bin/python3 "x.py"\n');
     expect(command({ argv: ["./bin/serve"] })).toMatch(
-      /^ExecStart=\/opt\/bailiwick\/components\/([0-9a-f]{64})\/bin\/serve$/m,
+      /^ExecStart=\/usr\/bin\/python3 -I \/etc\/bailiwick\/agent\/confine\.py \/opt\/bailiwick\/components\/([0-9a-f]{64})\/bin\/serve$/m,
     );
     expect(() => command({ argv: ["python3"] })).toThrow('argv[0]: received "python3"; write "node", an absolute path');
     expect(() => command({ argv: ["./../../../bin/sh"] })).toThrow(/\.\./);
@@ -175,5 +175,16 @@ describe("a model server of the operator's own", () => {
     expect(text).not.toMatch(/^BindPaths=/m);
     expect(text).toContain(`SocketBindDeny=any\nSocketBindAllow=ipv4:tcp:${port}\n`);
     expect(own.get("units/bailiwick-model-demo-probe@.service.d/50-sandbox.conf")).toBe(text);
+  });
+});
+
+describe("the limits of an agent", () => {
+  it("are the defaults but for those of the spec", () => {
+    const limited = files((spec) => {
+      if (spec.agents.ops !== undefined) spec.agents.ops.limits = { memoryMiB: 512, cpus: 0.5 };
+    });
+    const text = limited.get("units/bailiwick-agent-ops.service.d/50-sandbox.conf") ?? "";
+    expect(text).toContain("MemoryHigh=384M\nMemoryMax=512M\nTasksMax=512\nCPUQuota=50%\n");
+    expect(sandbox("agent-ops")).toContain("MemoryHigh=1536M\nMemoryMax=2048M\nTasksMax=512\nCPUQuota=200%\n");
   });
 });

@@ -1,0 +1,153 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { EGRESS } from "./attempts/egress.ts";
+import { FILES } from "./attempts/files.ts";
+import { JOURNAL } from "./attempts/journal.ts";
+import { KERNEL } from "./attempts/kernel.ts";
+import { NEIGHBOURS } from "./attempts/neighbours.ts";
+import { PERSISTENCE } from "./attempts/persistence.ts";
+import { SECRETS } from "./attempts/secrets.ts";
+import { TOOLS } from "./attempts/tools.ts";
+import { Bed, type Outcomes } from "./bed.ts";
+
+// An agent that was taken over, on one real host beside another: each attempt is made by the agent itself in its own unit, and
+// shown to succeed for somebody whom that protection does not hold.
+
+const GROUPS = {
+  egress: EGRESS,
+  neighbours: NEIGHBOURS,
+  kernel: KERNEL,
+  persistence: PERSISTENCE,
+  journal: JOURNAL,
+  files: FILES,
+  secrets: SECRETS,
+  tools: TOOLS,
+};
+
+const CONTAINER = "needs a virtual machine; the limits of units do nothing in a container on this kernel";
+const ITS_ROOT = "needs a virtual machine; root of a container is refused it too, so there is no control";
+for (const [what, why] of [
+  ["a fork bomb", CONTAINER],
+  ["taking all memory", CONTAINER],
+  ["taking all processors", CONTAINER],
+  ["counting the events of processors", ITS_ROOT],
+  ["watching all files being opened", ITS_ROOT],
+  ["reading the kernel's log", ITS_ROOT],
+  ["opening a file by its handle", ITS_ROOT],
+  ["loading a kernel module", ITS_ROOT],
+])
+  console.log(`not run: ${what}: ${why}`);
+
+let bed: Bed;
+let tried: Outcomes;
+let controls: Outcomes;
+
+beforeAll(async () => {
+  bed = await Bed.start(GROUPS);
+  const groups: Outcomes[] = [];
+  for (const group of Object.keys(GROUPS)) groups.push(await bed.asAgent(group));
+  tried = Object.assign({}, ...groups);
+  controls = await bed.controls();
+});
+afterAll(() => bed?.close());
+
+describe.each(Object.entries(GROUPS))("%s: an agent that was taken over cannot", (_, attempts) => {
+  it.each(attempts)("$name, stopped by $stoppedBy", ({ name, meets }) => {
+    expect(controls[name], "the control, without the protection").toEqual({ ok: true, met: "success" });
+    expect(tried[name]?.ok, "the attempt").toBe(false);
+    expect(tried[name]?.met, "what stopped it").toMatch(meets);
+  });
+});
+
+describe("the log", () => {
+  const shown = (unit: string) => bed.asRoot(`journalctl --sync; journalctl -qu bailiwick-${unit} -o cat --no-pager`);
+
+  it.each([
+    ["other.example.com", "unlisted"],
+    ["neighbours.example.com", "unlisted"],
+    ["api.anthropic.com", "unlisted"],
+    ["c2VjcmV0.granted.example.com".toLowerCase(), "unlisted"],
+    ["-", "unlisted"],
+    ["inner.example.com", "private-address"],
+    ["metadata.example.com", "private-address"],
+  ])("has a line of the attempt on server name %s: %s", async (name, verdict) => {
+    const lines = (await shown("egress"))
+      .split("\n")
+      .filter((line) => line.includes(` principal=agent/puppet sni=${name} `));
+    expect(lines.map((line) => / verdict=(\S+)/.exec(line)?.[1])).toContain(verdict);
+  });
+
+  it.each(["not-granted", "no-grant", "token", "arguments-schema", "arguments-grant", "approval"])(
+    "has a line of a refused call, by rule %s",
+    async (rule) => {
+      const rules = (await shown("guard")).split("\n").flatMap((line) => {
+        const told = line.startsWith("{") ? (JSON.parse(line) as { decision?: string; rule?: string }) : {};
+        return told.decision === "refused" && told.rule !== undefined ? [told.rule] : [];
+      });
+      expect(
+        rules.some((one) => one.startsWith(rule)),
+        [...new Set(rules)].join(", "),
+      ).toBe(true);
+    },
+  );
+
+  it("has no line of the egress proxy that a server name forged", async () => {
+    const lines = (await shown("egress")).split("\n");
+    expect(lines.filter((line) => line.startsWith("egress principal=gateway sni=a "))).toEqual([]);
+    expect(lines.filter((line) => line.includes("%0Aegress%20principal%3Dgateway"))).toHaveLength(1);
+  });
+
+  it("has what an agent prints under that agent's unit alone, whatever it looks like", async () => {
+    await bed.order("puppet", "log 1 egress principal=neighbour sni=siege-forged dst=192.0.2.1 verdict=allowed");
+    const ofAll = await bed.asRoot("journalctl --sync; journalctl -q -o cat --no-pager | grep -c sni=siege-forged");
+    expect(Number(ofAll), "the control: who reads by the message is deceived").toBe(1);
+    expect(await shown("egress")).not.toContain("siege-forged");
+    expect(await shown("agent-puppet")).toContain("siege-forged");
+  });
+
+  it("is not flooded: of an agent that writes without end a part is kept, and all of the others", async () => {
+    const count = async (text: string) =>
+      Number(await bed.asRoot(`journalctl --sync; journalctl -q -o cat --no-pager | grep -cx ${text} || true`));
+    await bed.asRoot(
+      "systemd-run --quiet --wait --unit=siege-flood -p LogRateLimitIntervalSec=0 sh -c 'yes siege-control | head -n 20000'",
+    );
+    expect(await count("siege-control"), "the control: a unit without a limit").toBe(20_000);
+    await bed.order("puppet", "log 20000 siege-flood");
+    await bed.order("neighbour", "log 1 siege-beside");
+    const kept = await count("siege-flood");
+    expect(kept).toBeGreaterThan(0);
+    expect(kept).toBeLessThan(10_000);
+    expect(await count("siege-beside")).toBe(1);
+  });
+});
+
+describe("a tool's server", () => {
+  it("sees a workspace that it was granted, which its caller does not, and no other", async () => {
+    const look = (path: string) => bed.attempt(`Mcp("filesystem", token()).tool("get_file_info", {"path": "${path}"})`);
+    expect(await look("/workspaces/archive/siege-old")).toEqual({ ok: true, met: "success" });
+    expect((await bed.attempt('read("/workspaces/archive/siege-old")')).met).toContain("ENOENT");
+    expect((await look("/workspaces/vault/siege-secret")).ok).toBe(false);
+    expect((await look("/workspaces/library/siege-book")).ok).toBe(false);
+  });
+});
+
+describe("an approval", () => {
+  const write = (content: string) =>
+    `Mcp("filesystem", token()).tool("write_file", {"path": "/tmp/approved", "content": ${JSON.stringify(content)}})`;
+
+  it("is of no use for other arguments than those that were shown, nor a second time", async () => {
+    const asked = await bed.attempt(write("as it was shown"));
+    const id = /as ([0-9a-f]{8});/.exec(asked.met)?.[1];
+    expect(id, asked.met).toBeDefined();
+    expect((await bed.bailiwick("approve", "siege", id ?? "")).code).toBe(0);
+    const altered = await bed.attempt(write("altered"));
+    expect(altered.ok).toBe(false);
+    expect(altered.met).toContain("approval");
+    expect(await bed.attempt(write("as it was shown")), "the control: the very call").toEqual({
+      ok: true,
+      met: "success",
+    });
+    const replayed = await bed.attempt(write("as it was shown"));
+    expect(replayed.ok).toBe(false);
+    expect(replayed.met).toContain("approval");
+  });
+});
