@@ -218,4 +218,18 @@ describe.skipIf(missing !== undefined)("a host on a machine that was there befor
     expect((await ssh("deploy", left)).stdout).toBe("");
     expect(onMachine("blkid -o value -s LABEL /dev/disk/by-id/bailiwick-data")).toBe("bw-data\n");
   });
+
+  it("is taken with what runs on it when adopt says so: it goes on, behind the host's firewall", async () => {
+    ok(await ssh("deploy", "sudo systemd-run -q --unit=shop python3 -m http.server 8080"));
+    for (let i = 0; i < 40 && (await hosts.says(address, 8080)) === "refused"; i++) await sleep(100);
+    expect(await hosts.says(address, 8080)).toBe("nothing");
+    project.write(app(address, key, { adopt: true }));
+    ok(await project.cdktf(["deploy", "rack", "--auto-approve"]));
+    expect(await hosts.says(address, 8080)).toBe("silent");
+    expect(ok(await project.bailiwick(["ssh", "rack", "systemctl is-active shop"])).stdout.trim()).toBe("active");
+    const report = await project.bailiwick(["verify", "rack"]);
+    expect(report.text).toMatch(/broken: root\/listeners[\s\S]*0\.0\.0\.0:8080/);
+    ok(await project.cdktf(["destroy", "rack", "--auto-approve"]));
+    expect(await hosts.says(address, 8080)).toBe("nothing");
+  });
 });

@@ -52,7 +52,8 @@ export interface ExistingMachineProps {
 export class ExistingMachine extends Construct implements Machine {
   readonly dataDevice: string;
   readonly hostKey: string;
-  readonly #address: string;
+  /** Where its sshd answers, literal or a token: for outputs and other constructs of the team. */
+  readonly address: string;
   readonly #user: string;
   readonly #adopt: boolean;
   readonly #onDestroy: (typeof ON_DESTROY)[number];
@@ -63,7 +64,7 @@ export class ExistingMachine extends Construct implements Machine {
     super(scope, id);
     const path = `ExistingMachine "${id}"`;
     knownKeys(path, props, ["address", "user", "hostKey", "dataDevice", "adopt", "onDestroy", "rebuild"]);
-    this.#address = orToken(`${path}: address`, Address, props.address);
+    this.address = orToken(`${path}: address`, Address, props.address);
     this.#user = checked(`${path}: user`, User, props.user);
     this.hostKey = hostKey(`${path}: hostKey`, props.hostKey);
     this.dataDevice = checked(`${path}: dataDevice`, Device, props.dataDevice);
@@ -75,7 +76,7 @@ export class ExistingMachine extends Construct implements Machine {
 
   get spec(): Extract<Machine["spec"], { kind: "existing" }> {
     const { hostKey, dataDevice } = this;
-    return { kind: "existing", address: this.#address, user: this.#user, hostKey, dataDevice, adopt: this.#adopt };
+    return { kind: "existing", address: this.address, user: this.#user, hostKey, dataDevice, adopt: this.#adopt };
   }
 
   /** It is known by its key, wherever it is reached. */
@@ -87,7 +88,7 @@ export class ExistingMachine extends Construct implements Machine {
     // A failed create taints its resource, and a tainted one's destroy step does not run: what `baseline` has put on the
     // machine is taken away by `hold`, which never fails to be made. Destroy steps may name nothing but themselves.
     const hold = new TerraformData(this, "hold", {
-      input: { host: name, address: this.#address, user: this.#user, hostKey: this.hostKey, admins },
+      input: { host: name, address: this.address, user: this.#user, hostKey: this.hostKey, admins },
       replaceTriggeredBy: [bootstrap],
       provisioners:
         this.#onDestroy === "leave"
@@ -114,7 +115,7 @@ export class ExistingMachine extends Construct implements Machine {
     return {
       instance: hold.id,
       made: baseline,
-      binding: { kind: "remote", address: this.#address, instance: hold.id },
+      binding: { kind: "remote", address: this.address, instance: hold.id },
     };
   }
 

@@ -83,7 +83,7 @@ describe("bailiwick", () => {
       code: 2,
       stdout: "",
       stderr: expect.stringMatching(
-        /^bailiwick constructor: received command "constructor"; there are push, ask, verify, .*local\n$/,
+        /^bailiwick constructor: received command "constructor"; there are push, ask, verify, .*machine\n$/,
       ),
     });
   });
@@ -92,6 +92,17 @@ describe("bailiwick", () => {
     const ran = await bailiwick("local", "constructor");
     expect(ran).toMatchObject({ code: 2, stdout: "" });
     expect(ran.stderr).toMatch(/^bailiwick local: received "local constructor"; there are .*local stop, local start/);
+  });
+
+  it.each([
+    [["machine", "constructor", "ops"], 'received "machine constructor"; there is machine adopt'],
+    [["machine", "leave", "ops"], "machine leave is a step of `npx cdktf destroy`, which is what to call"],
+    [["machine", "adopt", "ops"], 'host "ops" runs on a machine of kind local, which is not an existing one'],
+    [["machine", "adopt", "ops", "--from-terraform"], "needs the environment variable BAILIWICK_MACHINE"],
+  ])("refuses %j", async (args, problem) => {
+    const ran = await bailiwick(...args);
+    expect(ran).toMatchObject({ code: 2, stdout: "" });
+    expect(ran.stderr).toContain(problem);
   });
 
   it("refuses an unknown option with the verb's usage", async () => {
