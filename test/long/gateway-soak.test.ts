@@ -32,7 +32,7 @@ describe("the model gateway", () => {
     const config = configFor(upstream.url);
     for (const route of config.routes) for (const grant of route.grants) grant.limits = limits;
     config.budgets.caps = [{ scope: "host", usdPerDay: 1_000_000, usdPerMonth: null }];
-    const gateway = await startGateway(config, { node: await nodeBinary() });
+    const gateway = await startGateway(config, { node: await nodeBinary(), nodeArgs: GATEWAY_HEAP });
     const resident = () =>
       Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${gateway.pid}/status`, "utf8"))?.[1]) / 1024;
     const files = () => Number(/FDSize:\s+(\d+)/.exec(readFileSync(`/proc/${gateway.pid}/status`, "utf8"))?.[1]);
