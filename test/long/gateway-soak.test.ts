@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { nodeBinary } from "../../runtime/bundle/node.ts";
+import { GATEWAY_HEAP } from "../../runtime/release/render/units.ts";
 import { asDocs, ask, chat, open, whole } from "../runtime/host/model-gateway/client.ts";
 import { configFor, startGateway } from "../runtime/host/model-gateway/program.ts";
 import { OPENAI_EVENTS, provider, startUpstream } from "../runtime/host/model-gateway/test-upstream.ts";
