@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { build } from "esbuild";
 import { nodeBinary } from "../../runtime/bundle/node.ts";
 import { GATEWAY_LIMITS, type GatewayConfig } from "../../runtime/policy/models/schema.ts";
+import { GATEWAY_HEAP } from "../../runtime/release/render/units.ts";
 import { sha256 } from "../../runtime/spec/digest.ts";
 import { Results } from "../results.ts";
 import { load, type Round, type Target } from "./load.ts";
@@ -116,7 +117,7 @@ async function startGateway(): Promise<Program> {
   const credentials = join(folder, "credentials");
   mkdirSync(credentials, { recursive: true });
   writeFileSync(join(credentials, "key"), "key-of-the-provider\n");
-  return start([node, "--use-system-ca", script, file], {
+  return start([node, ...GATEWAY_HEAP, "--use-system-ca", script, file], {
     env: { CREDENTIALS_DIRECTORY: credentials },
     listens: (output) => {
       const port = /"port":(\d+),"adminPort".*"msg":"started"/.exec(output)?.[1];

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { digestOf } from "../spec/digest.ts";
 import { type TreeEntry, treeDigest } from "../spec/tree.ts";
 import { type BuildOptions, buildOnce, cacheFolder, exists } from "./cache.ts";

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { release } from "node:os";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { cacheDirectory } from "./directories.ts";
 import { QEMU } from "./qemu.ts";
 import { type Accelerator, processorArguments } from "./qemu-arguments.ts";

@@ -1,5 +1,5 @@
 import { readdir, readFile, rename, writeFile } from "node:fs/promises";
-import { z } from "zod";
+import * as z from "zod";
 import { machinesDirectory } from "./directories.ts";
 import type { SlotNames } from "./slot.ts";
 

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import { Name } from "../spec/names.ts";
 import { lastConsoleLines } from "./console.ts";
 import { machinesDirectory } from "./directories.ts";

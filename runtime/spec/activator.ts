@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { CredentialVersion } from "../policy/secrets/schema.ts";
 
 /** Answer of `facts`: what the operator needs of the host to render a release. */

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /**
  * A value that is known only after Terraform has applied: in the spec it is `{"$binding": "<key>"}`, and the push is

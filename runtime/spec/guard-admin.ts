@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /**
  * What root asks the MCP guard over its admin socket: one line of JSON, answered by one line. Nobody but root can open

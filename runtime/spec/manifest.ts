@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 import { CredentialVersion } from "../policy/secrets/schema.ts";
 import { digestOf, sha256 } from "./digest.ts";
 

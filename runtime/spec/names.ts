@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { z } from "zod";
+import * as z from "zod";
 
 /**
  * Names of hosts, agents, models, workspaces, secrets and admins: they become unix users, unit names, file names and

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { z } from "zod";
+import * as z from "zod";
 
 /** An IPv4 or IPv6 network in CIDR form with no host bits set, such as 203.0.113.7/32 or 2001:db8::/48. */
 export const Cidr = z.string().superRefine((text, ctx) => {

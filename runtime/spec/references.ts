@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import type * as z from "zod";
 import { isCapped } from "../policy/models/schema.ts";
 import type { GrantedTool, PinnedTool } from "../policy/tools/schema.ts";
 import type { HostSpec } from "./host-spec.ts";

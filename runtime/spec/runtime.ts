@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 const HttpPath = z.string().regex(/^\/[A-Za-z0-9._~/-]*$/, "must be an absolute HTTP path such as /healthz");
 

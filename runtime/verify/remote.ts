@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { z } from "zod";
+import * as z from "zod";
 import type { Attempt, Outcome } from "../policy/probe.ts";
 import type { Connection } from "../ssh/connection.ts";
 import { shellQuote } from "../ssh/shell-quote.ts";

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { nodeBinary } from "../../runtime/bundle/node.ts";
+import { GATEWAY_HEAP } from "../../runtime/release/render/units.ts";
 import { asDocs, ask, chat, open, whole } from "../runtime/host/model-gateway/client.ts";
 import { configFor, startGateway } from "../runtime/host/model-gateway/program.ts";
 import { OPENAI_EVENTS, provider, startUpstream } from "../runtime/host/model-gateway/test-upstream.ts";
@@ -32,7 +33,7 @@ describe("the model gateway", () => {
     const config = configFor(upstream.url);
     for (const route of config.routes) for (const grant of route.grants) grant.limits = limits;
     config.budgets.caps = [{ scope: "host", usdPerDay: 1_000_000, usdPerMonth: null }];
-    const gateway = await startGateway(config, { node: await nodeBinary() });
+    const gateway = await startGateway(config, { node: await nodeBinary(), nodeArgs: GATEWAY_HEAP });
     const resident = () =>
       Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${gateway.pid}/status`, "utf8"))?.[1]) / 1024;
     const files = () => Number(/FDSize:\s+(\d+)/.exec(readFileSync(`/proc/${gateway.pid}/status`, "utf8"))?.[1]);

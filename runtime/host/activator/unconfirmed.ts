@@ -1,6 +1,6 @@
 import { mkdir, rm, symlink } from "node:fs/promises";
 import { dirname } from "node:path";
-import { z } from "zod";
+import * as z from "zod";
 import type { ReleaseManifest } from "../../spec/manifest.ts";
 import { readIfThere, syncDirectory, writeWhole } from "./files.ts";
 import { paths } from "./paths.ts";

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /** What the demo model reads of a chat completion request; all else is ignored. */
 export const ChatRequest = z.object({

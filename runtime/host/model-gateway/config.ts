@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { basename, join } from "node:path";
 import { GatewayConfig, providerUrlProblem } from "../../policy/models/schema.ts";
 import { sha256 } from "../../spec/digest.ts";
@@ -156,13 +157,17 @@ function fallbackProblems(config: GatewayConfig, { name, provider, fallback, gra
   });
 }
 
-/** Loopback is what runs on the host; everything else is judged as in the spec. */
+/** By address as in the spec, but for loopback, which is what runs on the host; by name https, on whichever port. */
 function upstreamProblem(text: string): string | undefined {
-  const local = /^http:\/\/127\.0\.0\.1(?::\d{1,5})?((?:\/[A-Za-z0-9._~-]+)*)\/?$/.exec(text);
-  if (local === null) return providerUrlProblem(text);
-  if (!URL.canParse(text)) return "the port must be 1 to 65535";
-  const climbs = (local[1] ?? "").split("/").some((segment) => segment === "." || segment === "..");
-  return climbs ? "the path may hold no . or .." : undefined;
+  // of one spelling only: what URL would repair (case, `..`, user:password, spaces) is refused instead
+  const url = /^(https?):\/\/([a-z0-9.-]+|\[[0-9a-f:]+\])(?::\d{1,5})?((?:\/[A-Za-z0-9._~-]+)*)\/?$/.exec(text);
+  if (url === null || !URL.canParse(text))
+    return "must be an origin and at most a path, such as https://api.example.com";
+  const [, scheme, host = "", path = ""] = url;
+  if (path.split("/").some((segment) => segment === "." || segment === "..")) return "the path may hold no . or ..";
+  const local = scheme === "http" && host === "127.0.0.1";
+  if (!local && isIP(host.replace(/^\[|\]$/g, "")) !== 0) return providerUrlProblem(text);
+  return local || scheme === "https" ? undefined : "must be https:// (http:// only to 127.0.0.1 or a private address)";
 }
 
 function isFileName(name: string): boolean {

@@ -1,4 +1,4 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { hash, timingSafeEqual } from "node:crypto";
 import type { GatewayConfig } from "../../policy/models/schema.ts";
 
 /** Who a virtual key belongs to, and which of its keys it is. */
@@ -20,7 +20,7 @@ export class KeyRing {
 
   /** Who holds this key; undefined if nobody does. Takes the same time wherever in the list it stands. */
   holder(key: string): Holder | undefined {
-    const presented = createHash("sha256").update(key).digest();
+    const presented = hash("sha256", key, "buffer");
     let found: Holder | undefined;
     for (const entry of this.#entries) if (timingSafeEqual(entry.hash, presented)) found = entry;
     return found;

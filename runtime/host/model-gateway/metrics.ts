@@ -66,14 +66,16 @@ export class Metrics {
   }
 
   #add(name: string, labels: Labels, value: number): void {
-    const key = name + JSON.stringify(labels);
+    // names of the configuration hold no line feed
+    let key = name;
+    for (const label in labels) key += `\n${labels[label]}`;
     const known = this.#counters.get(key);
     if (known === undefined) this.#counters.set(key, { name, labels, value });
     else known.value += value;
   }
 
   #observe(labels: Labels, seconds: number): void {
-    const key = JSON.stringify(labels);
+    const key = labels.provider ?? "";
     let histogram = this.#firstByte.get(key);
     if (histogram === undefined) {
       histogram = { labels, counts: SECONDS.map(() => 0), sum: 0, count: 0 };

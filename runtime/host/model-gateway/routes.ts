@@ -1,4 +1,4 @@
-import type { z } from "zod";
+import type * as z from "zod";
 import type { CallLimits, ModelId, ModelPrice, ProviderKind } from "../../policy/models/schema.ts";
 import type { Upstream } from "./upstream.ts";
 

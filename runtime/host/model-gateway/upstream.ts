@@ -1,4 +1,5 @@
-import { type Dispatcher, Pool } from "undici";
+import type { Dispatcher } from "undici";
+import Pool from "undici/lib/dispatcher/pool.js";
 import { Breaker } from "./breaker.ts";
 
 /** Longest wait for a connection (and its TLS handshake), ms. */

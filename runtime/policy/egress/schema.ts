@@ -1,5 +1,5 @@
 import { BlockList, isIP } from "node:net";
-import { z } from "zod";
+import * as z from "zod";
 
 /**
  * A DNS name as it is matched against the TLS server name: lower case, at least two labels, no trailing dot, no

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { z } from "zod";
+import * as z from "zod";
 import { GrantableAddress, isPrivateAddress } from "../egress/schema.ts";
 
 /** The wire formats the gateway passes through; it never translates one into another. */

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import * as z from "zod";
 
 /**
  * Where the operator's machine finds a secret's value at push. The reference is all that is ever written down: in

@@ -32,6 +32,9 @@ const guardSocketTemplate = load("guard.socket");
 const egressTemplate = load("egress.service");
 const probeTemplate = load("probe.service");
 
+/** Node.js' options for the gateway: a small heap, since what is large in it, the bodies, lies outside of that. */
+export const GATEWAY_HEAP = ["--max-semi-space-size=2", "--max-old-space-size=192"];
+
 /** Names of the sealed credentials that a principal's unit loads, sorted. */
 export function unitCredentials(spec: HostSpec, principal: Principal): string[] {
   if (principal.kind === "agent") return agentCredentials(spec, principal.name);
@@ -135,7 +138,13 @@ function renderUnit(
   const config = `/etc/bailiwick/${kind}/${kind}.json`;
   const reload = kind === "gateway" ? gatewayReload(principal.unit, script, config) : null;
   // the system's list of certificate authorities is root's to change; Node's own stands beside it
-  const configured = ["--use-system-ca", script, config, ...(reload === null ? [] : [reload.handedOver])];
+  const configured = [
+    ...(kind === "gateway" ? GATEWAY_HEAP : []),
+    "--use-system-ca",
+    script,
+    config,
+    ...(reload === null ? [] : [reload.handedOver]),
+  ];
   return render(
     programTemplate,
     {
