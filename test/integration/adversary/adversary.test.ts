@@ -32,6 +32,7 @@ for (const [what, why] of [
   ["counting the events of processors", ITS_ROOT],
   ["watching all files being opened", ITS_ROOT],
   ["reading the kernel's log", ITS_ROOT],
+  ["setting up io_uring", ITS_ROOT],
   ["opening a file by its handle", ITS_ROOT],
   ["loading a kernel module", ITS_ROOT],
 ])
