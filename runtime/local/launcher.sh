@@ -30,7 +30,7 @@ start=(
   --machine="$NAME" --hostname="$HOST_NAME" --network-namespace-path="/run/netns/$NAME"
   --console=read-only --resolv-conf=off --link-journal=no --timezone=off
   --bind="$data:/dev/disk/by-id/bailiwick-data"
-  --system-call-filter='@keyring bpf' --capability=CAP_NET_ADMIN,CAP_BPF
+  --system-call-filter='@keyring bpf landlock_create_ruleset landlock_restrict_self' --capability=CAP_NET_ADMIN,CAP_BPF
 )
 
 # nspawn would mount a /tmp that runs programs before the guest's systemd looks, which then leaves it so.

@@ -299,6 +299,31 @@ describe.skipIf(missing !== undefined)("egress by nft and HAProxy, in network na
       }
     });
 
+    it("a connection outlives reloads as long as its grant, and ends with it", async () => {
+      const without = (...names: string[]) =>
+        spec((s) => {
+          s.grants.egress = s.grants.egress.filter(({ name }) => !names.includes(name));
+        });
+      const load = async (s: HostSpec) => {
+        world.loadFirewall(firewall(s));
+        await world.loadHaproxy(haproxy(s));
+      };
+      const connection = world.background(OPS, [process.execPath, "-e", HOLD_TLS, "news.test"]);
+      await connection.says("open");
+      await load(without("gone.test"));
+      await load(without("gone.test", "nat64.test"));
+      await load(spec());
+      connection.write("again\n");
+      await connection.says("alive");
+      const undecided = world.background(OPS, [process.execPath, "-e", LATE_TLS, "news.test"]);
+      await undecided.says("waits");
+      await load(without("news.test"));
+      await connection.says("cut");
+      undecided.write("now\n");
+      await undecided.says("cut");
+      expect(tls(OPS, "six.test", "192.0.2.1").stdout, "what is still granted").toContain("as six.test");
+    });
+
     it("a grant that is taken back ends at once, also within a connection that stands", async () => {
       const less = spec((s) => {
         s.grants.invoke = s.grants.invoke.filter(({ agent }) => agent !== "ops");
@@ -373,6 +398,26 @@ const hello = Buffer.concat([Buffer.from([1, 0]), sized(body)]);
 const socket = require("net").connect(443, process.argv[1], () => socket.write(Buffer.concat([Buffer.from([22, 3, 1]), sized(hello)])));
 socket.on("close", () => process.exit(0)).on("error", () => {});
 setTimeout(() => process.exit(3), 3000);
+`;
+
+const HOLD_TLS = `
+const socket = require("tls").connect({ host: "192.0.2.1", port: 443, servername: process.argv[1], rejectUnauthorized: false });
+socket.once("secureConnect", () => socket.write("hello"));
+socket.once("data", () => { console.log("open"); socket.on("data", () => console.log("alive")); });
+socket.on("error", () => {}).on("close", () => console.log("cut"));
+process.stdin.on("data", () => socket.write("more"));
+setTimeout(() => process.exit(3), 30000);
+`;
+
+// connects at once, and says which name it wants when it is told to
+const LATE_TLS = `
+const raw = require("net").connect(443, "192.0.2.1", () => console.log("waits"));
+raw.on("error", () => {}).on("close", () => console.log("cut"));
+process.stdin.once("data", () => {
+  const socket = require("tls").connect({ socket: raw, servername: process.argv[1], rejectUnauthorized: false });
+  socket.on("secureConnect", () => console.log("admitted")).on("error", () => console.log("cut"));
+});
+setTimeout(() => process.exit(3), 30000);
 `;
 
 const HOLD = `

@@ -1,9 +1,14 @@
+import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
+import { sha256 } from "../../spec/digest.ts";
 import { egressPort } from "../../spec/names.ts";
 import { NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, ofFamily } from "./addresses.ts";
 import { forwardLabel } from "./forwards.ts";
 import type { Principal } from "./principals.ts";
+
+/** The program by which the proxy takes a new configuration. */
+export const HAPROXY_RELOAD = readFileSync(new URL("./templates/reload.py", import.meta.url), "utf8");
 
 const template = loadTemplate(new URL("./templates/haproxy.cfg.hbs", import.meta.url));
 
@@ -27,7 +32,7 @@ export function renderHaproxy(principals: readonly Principal[], resolvers: reado
         name: chain,
         principal: id,
         port: egressPort(uid),
-        names,
+        names: names.map((name) => ({ name, backend: `to_${sha256(`${id} ${name}`).slice(0, 16)}` })),
         notPublic: [...NOT_PUBLIC_IPV4, ...NOT_PUBLIC_IPV6],
       })),
     forwards: principals.flatMap(({ id, forwards }) =>

@@ -1,5 +1,5 @@
 import { renderFirewall } from "../../policy/egress/firewall.ts";
-import { renderHaproxy } from "../../policy/egress/haproxy.ts";
+import { HAPROXY_RELOAD, renderHaproxy } from "../../policy/egress/haproxy.ts";
 import { hostPrincipals } from "../../policy/egress/principals.ts";
 import { type ReleaseFile, ReleaseManifest, releaseDigest } from "../../spec/manifest.ts";
 import { accountFiles } from "./accounts.ts";
@@ -28,7 +28,10 @@ export function renderRelease(input: ReleaseInput): Release {
     ...principals.flatMap((principal) => unitFiles(spec, principals, principal, provided)),
   ];
   if (principals.some(({ kind }) => kind === "egress"))
-    files.push(text("etc/egress/haproxy.cfg", renderHaproxy(principals, resolvers)));
+    files.push(
+      text("etc/egress/haproxy.cfg", renderHaproxy(principals, resolvers)),
+      text("etc/egress/reload.py", HAPROXY_RELOAD),
+    );
   const digest = releaseDigest(files);
   const manifest = ReleaseManifest.parse(releaseManifest(input, principals, provided, digest));
   files.push(text("manifest.json", `${JSON.stringify(manifest, null, 2)}\n`));

@@ -115,7 +115,11 @@ function renderUnit(
   if (kind === "egress")
     return render(
       egressTemplate,
-      { ...head, configFile: `/opt/bailiwick/current/${configFolder(principal)}/haproxy.cfg` },
+      {
+        ...head,
+        configFile: `/opt/bailiwick/current/${configFolder(principal)}/haproxy.cfg`,
+        reloadFile: `/opt/bailiwick/current/${configFolder(principal)}/reload.py`,
+      },
       partials,
     );
   if (kind === "agent") {

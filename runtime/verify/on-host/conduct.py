@@ -45,7 +45,8 @@ def probe_unit(unit, name):
         printed = ""
     if started.returncode == 0:
         try:
-            return {"outcomes": json.loads(printed)}
+            # what started it may have had something to say before
+            return {"outcomes": json.loads(printed.strip().split("\n")[-1])}
         except ValueError:
             pass
     log = subprocess.run(["journalctl", "-qu", instance, "-n", "3", "-o", "cat"], capture_output=True, text=True)

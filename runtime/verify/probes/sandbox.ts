@@ -139,7 +139,7 @@ function root(principal: Principal): Probe<Outcome[]> {
     "/run/systemd/private",
     "/run/systemd/io.systemd.Credentials",
     "/run/systemd/userdb/io.systemd.DynamicUser",
-    ...(principal.kind === "egress" ? [] : ["/run/bailiwick-egress/admin.sock"]),
+    ...(principal.kind === "egress" ? [] : ["/run/bailiwick-egress/admin.sock", "/run/bailiwick-egress/master.sock"]),
   ];
   return refused(
     principal,

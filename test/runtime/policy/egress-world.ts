@@ -1,10 +1,12 @@
-import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from "node:child_process";
 import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 
+const RELOAD = fileURLToPath(new URL("../../../runtime/policy/egress/templates/reload.py", import.meta.url));
 const SERVER = fileURLToPath(new URL("./fake-internet.mjs", import.meta.url));
 
 /** Addresses of the fake Internet, all in one network namespace; nothing here reaches a real one. */
@@ -174,21 +176,17 @@ export class EgressWorld {
   async loadHaproxy(text: string): Promise<void> {
     const file = join(this.folder, "haproxy.cfg");
     const run = join(this.folder, "run");
-    const fresh = this.haproxy === undefined;
-    if (fresh) execFileSync("install", ["-d", "-o", "20000", "-g", "20000", run]);
+    if (this.haproxy === undefined) execFileSync("install", ["-d", "-o", "20000", "-g", "20000", run]);
     writeFileSync(file, text.replaceAll("/run/bailiwick-egress", run));
     chownSync(file, 20000, 20000);
-    const lines = (text: string) => this.log.filter((line) => line.includes(text)).length;
-    const loaded = lines("Loading success");
-    const left = lines("Former worker");
-    if (fresh) this.haproxy = this.#spawn(this.host, [...asUid(20000), "haproxy", "-W", "-f", file]);
-    else this.haproxy?.kill("SIGUSR2");
-    for (let i = 0; i < 100; i++) {
-      // a reload is over when the worker before it has left; a signal sent earlier is lost
-      if (lines("Loading success") > loaded && (fresh || lines("Former worker") > left)) return;
-      await sleep(50);
+    const master = join(run, "master.sock");
+    if (this.haproxy !== undefined) {
+      await promisify(execFile)("python3", ["-I", RELOAD, String(this.haproxy.pid), master, file]);
+      return;
     }
-    throw new Error(`haproxy did not load: ${this.log.join("\n")}`);
+    this.haproxy = this.#spawn(this.host, [...asUid(20000), "haproxy", "-W", "-S", `${master},mode,600`, "-f", file]);
+    if ((await this.logged("Loading success")).length === 0)
+      throw new Error(`haproxy did not load: ${this.log.join("\n")}`);
   }
 
   haproxy: ChildProcess | undefined;

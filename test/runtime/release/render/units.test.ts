@@ -109,10 +109,10 @@ describe("a command agent", () => {
 describe("programs of the kit", () => {
   it("can run nothing but themselves, nor anything from where they can write", () => {
     expect(sandbox("gateway")).toMatch(
-      /^NoExecPaths=\/ \/tmp \/var\/tmp \/dev\/shm \/var\/lib\/bailiwick\/gateway\nExecPaths=\/opt\/bailiwick\/components\/[0-9a-f]{64} \/usr\/lib/m,
+      /^NoExecPaths=\/ \/tmp \/var\/tmp \/var\/lib\/bailiwick\/gateway\nExecPaths=\/opt\/bailiwick\/components\/[0-9a-f]{64} \/usr\/lib/m,
     );
     expect(sandbox("egress")).toContain(
-      "NoExecPaths=/ /tmp /var/tmp /dev/shm\nExecPaths=/usr/sbin/haproxy /usr/lib /lib /lib64\n",
+      "NoExecPaths=/ /tmp /var/tmp\nExecPaths=/usr/sbin/haproxy /usr/lib /lib /lib64\n",
     );
     expect(unit("egress")).toContain("BindPaths=/run/bailiwick-egress\nNoExecPaths=/run/bailiwick-egress\n");
   });
