@@ -9,6 +9,7 @@ import {
   CurrentFiles,
   HostFacts,
   HostStatus,
+  LockedAnswer,
   ReleaseList,
   SealAnswer,
   type SealRequest,
@@ -17,6 +18,8 @@ import {
 } from "../spec/activator.ts";
 import { type GuardAnswer, GuardAnswer as GuardAnswerSchema, type GuardRequest } from "../spec/guard-admin.ts";
 import type { Connection } from "../ssh/connection.ts";
+import { UnreachableError } from "../ssh/errors.ts";
+import { LineChannel } from "../ssh/line-channel.ts";
 
 /** An action the host refused or failed at, in the host's own words. */
 export class HostError extends Error {
@@ -30,12 +33,16 @@ export class HostError extends Error {
 
 const DIGEST = /^[0-9a-f]{64}$/;
 
+/** Verbs that go on when the connection is cut in their midst, and so have a process of their own. */
+const OUTLIVES_ITS_CONNECTION: ReadonlySet<string> = new Set(["activate", "confirm"]);
+
 /** The activator on a host: one exec channel per verb, JSON in and out. */
 export class Activator {
   readonly #connection: Connection;
   readonly #command: string;
   readonly #node: string;
   readonly #activator: string;
+  #underLock: LineChannel | undefined;
 
   /** @param node, activator digests of the components to run; both are on the host already */
   constructor(connection: Connection, node: string, activator: string) {
@@ -116,28 +123,22 @@ export class Activator {
   }
 
   /**
-   * Holds the host's lock while `body` runs. The lock lives as long as its channel: a cut connection frees it.
+   * Holds the host's lock while `body` runs. The lock lives as long as its channel: a cut connection frees it. What `body`
+   * asks of `held` is done by the process that holds the lock, but activating and confirming: these must outlive a cut.
+   * `held` is for a push, which brings its own activator: one of an earlier kit does not answer under the lock.
    * @throws HostError naming who holds it
    */
-  async withLock<T>(who: string, why: string, body: (token: string) => Promise<T>): Promise<T> {
-    const channel = await this.#connection.stream(`${this.#command} lock`);
+  async withLock<T>(who: string, why: string, body: (token: string, held: Activator) => Promise<T>): Promise<T> {
+    const channel = new LineChannel(await this.#connection.stream(`${this.#command} lock`));
     try {
-      channel.write(`${JSON.stringify({ who, why })}\n`);
-      const token = await new Promise<string>((resolve, reject) => {
-        let out = "";
-        let err = "";
-        channel.on("data", (chunk: Buffer) => {
-          out += chunk.toString();
-          if (out.includes("\n")) resolve((JSON.parse(out) as { token: string }).token);
-        });
-        channel.stderr.on("data", (chunk: Buffer) => {
-          err += chunk.toString();
-        });
-        channel.on("close", () =>
-          reject(new HostError("lock", err.trim() || "the connection ended before the lock was taken")),
+      const token = await channel
+        .ask(JSON.stringify({ who, why }))
+        .catch((error: Error) =>
+          Promise.reject(error instanceof UnreachableError ? error : new HostError("lock", error.message)),
         );
-      });
-      return await body(token);
+      const held = new Activator(this.#connection, this.#node, this.#activator);
+      held.#underLock = channel;
+      return await body((JSON.parse(token) as { token: string }).token, held);
     } finally {
       channel.end();
     }
@@ -156,6 +157,12 @@ export class Activator {
   }
 
   async #run(verb: string, input: unknown): Promise<string> {
+    if (this.#underLock !== undefined && !OUTLIVES_ITS_CONNECTION.has(verb)) {
+      const line = await this.#underLock.ask(JSON.stringify({ verb, input }));
+      const answer = LockedAnswer.parse(JSON.parse(line));
+      if ("error" in answer) throw new HostError(verb, answer.error);
+      return JSON.stringify(answer.value);
+    }
     const { code, stdout, stderr } = await this.#connection.exec(`${this.#command} ${verb}`, {
       stdin: input === undefined ? "" : JSON.stringify(input),
     });

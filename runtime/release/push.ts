@@ -60,19 +60,22 @@ export async function push(options: PushOptions): Promise<PushResult> {
   try {
     const uploads = uploadMissing(connection, options.components, progress);
     uploads.catch(() => {});
+    // at first contact it has not begun
+    const rotated = connection.contact === "first" ? Promise.resolve(false) : rotationIsFinished(connection);
+    rotated.catch(() => {});
     await waitForBaseline(connection, spec.baseline, spec.timeouts.baselineSeconds, progress);
     const { components, uploaded } = await uploads;
-    if (connection.contact === "first" || !(await rotationIsFinished(connection))) {
+    if (!(await rotated)) {
       progress("replacing the one-time host key");
       connection = await rotate(connection, spec, options);
     }
     const activatorOn = (on: Connection) =>
       new Activator(on, digestIn(components, "node"), digestIn(components, "activator"));
     const activator = activatorOn(connection);
-    const result = await activator.withLock(options.admin, options.why, async (token) => {
-      const repair = repairComponents(connection, activator, token, components, progress);
-      const [facts] = await Promise.all([activator.facts(), repair]);
-      const { credentials, generated, sealed } = await sealCredentials(activator, spec, facts, options);
+    const result = await activator.withLock(options.admin, options.why, async (token, held) => {
+      const repair = repairComponents(connection, held, token, components, progress);
+      const [facts] = await Promise.all([held.facts(), repair]);
+      const { credentials, generated, sealed } = await sealCredentials(held, spec, facts, options);
       const release = renderRelease({
         spec,
         kitVersion: options.kitVersion,
@@ -85,7 +88,7 @@ export async function push(options: PushOptions): Promise<PushResult> {
       progress(
         release.digest === facts.current ? `release ${short} is current already` : `activating release ${short}`,
       );
-      await activator.stage({ token, files: release.files });
+      await held.stage({ token, files: release.files });
       const answer = await activateAndConfirm({
         ...{ activator, activatorOn, token, spec, progress },
         ...{ digest: release.digest, why: options.why, restoreState: false },

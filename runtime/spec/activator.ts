@@ -16,8 +16,15 @@ export const HostFacts = z.strictObject({
 });
 export type HostFacts = z.infer<typeof HostFacts>;
 
-/** Input of `lock`; the answer is `{"token": string}`, or exit 1 naming who holds it since when. */
+/** First line to `lock`; the answer is `{"token": string}`, or exit 1 naming who holds it since when. */
 export const LockRequest = z.strictObject({ who: z.string(), why: z.string() });
+
+/** Each further line to `lock`: a verb of the activator with its input, done while the lock is held. */
+export const LockedRequest = z.strictObject({ verb: z.string(), input: z.unknown().optional() });
+
+/** Answer to one such line: what the verb answers by itself, or why it failed. */
+export const LockedAnswer = z.union([z.strictObject({ value: z.unknown() }), z.strictObject({ error: z.string() })]);
+export type LockedAnswer = z.infer<typeof LockedAnswer>;
 
 /** Input of `check`: digests of components. */
 export const CheckRequest = z.strictObject({ token: z.string(), components: z.array(z.string()) });

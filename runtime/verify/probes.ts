@@ -9,14 +9,19 @@ import { accessProbes } from "./probes/access.ts";
 import { firewallProbes } from "./probes/firewall.ts";
 import { machineProbes } from "./probes/machine.ts";
 import { type OutsideView, outsideProbes } from "./probes/outside.ts";
+import { type Ports, portProbes } from "./probes/ports.ts";
 import { sandboxProbes } from "./probes/sandbox.ts";
 import { unitProbes } from "./probes/units.ts";
 import { upkeepProbes } from "./probes/upkeep.ts";
 
-/** Every probe of a host: what is granted must work, what is not must fail, and what enforces both must be in place. */
-export function hostProbes(subject: Subject, view: OutsideView): Probe[] {
+/**
+ * Every probe of a host: what is granted must work, what is not must fail, and what enforces both must be in place.
+ * @param ports undefined if the host has no address that could be tried from here
+ */
+export function hostProbes(subject: Subject, view: OutsideView, ports?: Ports): Probe[] {
   const probes = [
     ...outsideProbes(view),
+    ...portProbes(ports),
     ...machineProbes(subject),
     ...upkeepProbes(subject),
     ...accessProbes(subject, view.hostKey),

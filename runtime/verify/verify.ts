@@ -1,3 +1,4 @@
+import { lookup } from "node:dns/promises";
 import type { Judgement, Listener, Probe, ProbedHost, Subject, Verdict } from "../policy/probe.ts";
 import { UnprovableError } from "../policy/probe.ts";
 import type { HostSpec } from "../spec/host-spec.ts";
@@ -6,7 +7,9 @@ import type { Connection } from "../ssh/connection.ts";
 import type { Identity } from "../ssh/identity.ts";
 import { letsIn, tryUnwanted } from "../ssh/unwanted.ts";
 import { BatchingHost, type HostFacts } from "./host.ts";
+import { tryPorts } from "./ports.ts";
 import type { OutsideView } from "./probes/outside.ts";
+import type { Ports } from "./probes/ports.ts";
 import { hostProbes } from "./probes.ts";
 import { attemptOnHost } from "./remote.ts";
 
@@ -59,7 +62,7 @@ export async function verifyHost(options: VerifyOptions): Promise<Report> {
   const { manifest, facts } = await look(connection);
   const subject: Subject = { spec, manifest };
   const host = new BatchingHost(subject, facts, (batch) => attemptOnHost(connection, batch));
-  return runProbes(subject, hostProbes(subject, outsideView(options)), host);
+  return runProbes(subject, hostProbes(subject, outsideView(options), await portsOf(options)), host);
 }
 
 /** Reads the facts of all probes, and judges them. */
@@ -138,6 +141,13 @@ export function upstreamResolvers(resolvConf: string): string[] {
     ([, address = ""]) => address,
   );
   return [...new Set(found)].filter((address) => !/^127\.|^::1$/.test(address));
+}
+
+/** A loopback address is a forward's or a tunnel's: what else is there is this machine's own. */
+async function portsOf({ address, spec }: VerifyOptions): Promise<Ports | undefined> {
+  const { address: ip } = await lookup(address.host);
+  if (/^127\.|^::1$/.test(ip)) return undefined;
+  return { address: ip, ssh: address.port, from: spec.access.from.map(String), try: tryPorts };
 }
 
 function outsideView({ connection, address, admin, identity, bootstrapKey }: VerifyOptions): OutsideView {

@@ -115,6 +115,51 @@ describe.skipIf(missing !== undefined)("stacks/hetzner.ts on servers that are ho
     await hosts.setRules(server(), api.world.rulesOf(server()));
   });
 
+  it("is seen from outside when it lets in what it should not", async () => {
+    const files = "/usr/lib/bailiwick/base.nft $(readlink -f /opt/bailiwick/current)/etc/firewall.nft";
+    const root = (script: string) =>
+      ssh(`echo ${Buffer.from(`set -e\n${script}`).toString("base64")} | base64 -d | sudo sh`);
+    const outside = async () => {
+      const report = JSON.parse((await project.bailiwick(["verify", "hetzner", "--json"])).stdout) as {
+        probes: { id: string; verdict: string; found: string }[];
+      };
+      const ports = report.probes.filter(({ id }) => id.startsWith("outside/ports-"));
+      return Object.fromEntries(
+        ports.map(({ id, verdict, found }) => [id.slice("outside/ports-".length), [verdict, found]]),
+      );
+    };
+    const everyone = { direction: "in" as const, source_ips: ["0.0.0.0/0"] };
+    await hosts.setRules(server(), [
+      { ...everyone, protocol: "tcp", port: "1-65535" },
+      { ...everyone, protocol: "udp", port: "1-65535" },
+    ]);
+    expect(await outside()).toMatchObject({
+      "ipv4-tcp": ["held", expect.any(String)],
+      "ipv4-udp": ["held", expect.any(String)],
+    });
+    await root(`
+systemd-run --quiet --unit=stray python3 -m http.server 8080
+for file in ${files}; do
+  cp -p $file $file.kept
+  sed -i 's/^    iif lo accept/&\\n    tcp dport 8080 accept\\n    udp dport 161 accept/' $file
+  ! cmp -s $file $file.kept
+done
+systemctl restart bailiwick-firewall`);
+    expect(await outside()).toMatchObject({
+      "ipv4-tcp": ["broken", "8080 answers"],
+      "ipv4-udp": ["broken", "161 is refused, not dropped"],
+    });
+    await root(`
+systemctl stop stray
+for file in ${files}; do mv $file.kept $file; done
+systemctl restart bailiwick-firewall`);
+    expect(await outside()).toMatchObject({
+      "ipv4-tcp": ["held", expect.any(String)],
+      "ipv4-udp": ["held", expect.any(String)],
+    });
+    await hosts.setRules(server(), api.world.rulesOf(server()));
+  });
+
   it("keeps its data on the volume that the stack names, and its data alone over a rebuild", async () => {
     const before = server().id;
     const [volume] = api.world.volumes.values();

@@ -27,11 +27,12 @@ export const push: Command = {
   async run(call, output) {
     const name = call.words[0] ?? "";
     if (call.flag("dry-run")) return showDryRun(name, output);
-    const { spec, bindings } = call.flag("from-terraform") ? fromTerraform(call.text("spec")) : await fromProject(name);
+    const { spec, bindings: told } = call.flag("from-terraform") ? fromTerraform(call.text("spec")) : fromProject(name);
     if (spec.name !== name) throw new UsageError(`received host "${name}", but the spec is of "${spec.name}"`);
     const project = projectRoot();
     const components = buildComponents(spec, { project, progress: output.progress });
     components.catch(() => {}); // awaited by the push, once the host is known to be ours
+    const bindings = await told;
     const { admin, identity } = await findIdentity(spec);
     const address = await machineAddress(bindings, name);
     await waitForSshBanner({ ...address, timeoutMs: 120_000 });
@@ -92,7 +93,7 @@ function fromTerraform(specPath: string | undefined) {
   };
 }
 
-async function fromProject(name: string) {
+function fromProject(name: string) {
   const host = findHost(name);
-  return { spec: host.spec, bindings: await readBindings(host) };
+  return { spec: host.spec, bindings: readBindings(host) };
 }

@@ -1,9 +1,12 @@
+import { createInterface } from "node:readline";
 import { ZodError } from "zod";
 import {
   ActivateRequest,
   AskRequest,
   CheckRequest,
   ConfirmRequest,
+  type LockedAnswer,
+  LockedRequest,
   LockRequest,
   SealRequest,
   StageRequest,
@@ -86,28 +89,50 @@ async function main(verb: string | undefined): Promise<void> {
   process.stdout.write(`${JSON.stringify(await handler(text === "" ? undefined : JSON.parse(text)))}\n`);
 }
 
-/** One request line, one answer line; then the lock is held until stdin ends, so a cut connection frees it. */
+/**
+ * The first line asks for the lock and is answered by its token. Each further one is a verb to be done by this process,
+ * which saves a push the start of a program for every step; their answers come in the order of the questions. The lock is
+ * held until stdin ends, so a cut connection frees it.
+ */
 async function holdLock(): Promise<void> {
-  let text = "";
   let held: Awaited<ReturnType<typeof takeLock>> | undefined;
-  for await (const chunk of process.stdin) {
-    if (held !== undefined) continue;
-    text += String(chunk);
-    if (!text.includes("\n")) continue;
-    const { who, why } = LockRequest.parse(JSON.parse(text));
-    held = await takeLock(who, why);
-    await audit("lock", { who, why });
-    process.stdout.write(`${JSON.stringify({ token: held.token })}\n`);
+  let answered: Promise<unknown> = Promise.resolve();
+  for await (const line of createInterface({ input: process.stdin })) {
+    if (held === undefined) {
+      const { who, why } = LockRequest.parse(JSON.parse(line));
+      held = await takeLock(who, why);
+      await audit("lock", { who, why });
+      process.stdout.write(`${JSON.stringify({ token: held.token })}\n`);
+      continue;
+    }
+    const answer = underLock(line);
+    answered = answered.then(async () => process.stdout.write(`${JSON.stringify(await answer)}\n`));
   }
+  await answered;
   await held?.release();
 }
 
+async function underLock(line: string): Promise<LockedAnswer> {
+  try {
+    const { verb, input } = LockedRequest.parse(JSON.parse(line));
+    const handler = verbs[verb];
+    if (handler === undefined)
+      throw new Error(`received verb ${JSON.stringify(verb)}, which nothing does under the lock`);
+    return { value: (await handler(input)) ?? null };
+  } catch (error) {
+    return { error: inWords(error as Error) };
+  }
+}
+
 main(process.argv[2]).catch((error: Error) => {
-  // what was asked has another shape than this activator knows: an operator's newer kit
-  const text =
-    error instanceof ZodError
-      ? `received a request that this activator does not know; push with this kit first (${error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; ")})`
-      : error.message;
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${inWords(error)}\n`);
   process.exitCode = 1;
+  process.stdin.destroy(); // whoever asked may hold it open until told
 });
+
+function inWords(error: Error): string {
+  if (!(error instanceof ZodError)) return error.message;
+  // what was asked has another shape than this activator knows: an operator's newer kit
+  const issues = error.issues.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; ");
+  return `received a request that this activator does not know; push with this kit first (${issues})`;
+}

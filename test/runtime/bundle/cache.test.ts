@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -42,9 +42,12 @@ describe("building once", () => {
   it("lets another process wait for the first, saying so", async () => {
     const [one, two] = [await anotherProcess(), await anotherProcess()];
     const folder = join(scratch(), "cache", "thing");
-    const first = one.buildOnce(folder, slowly("1"));
-    await sleep(50);
     const told = vi.fn();
+    const first = one.buildOnce(folder, async (temporary) => {
+      await slowly("1")(temporary);
+      await vi.waitUntil(() => told.mock.calls.length > 0, { timeout: 20_000 });
+    });
+    await vi.waitUntil(() => existsSync(join(folder, "..")) && readdirSync(join(folder, "..")).length > 0);
     const second = vi.fn(slowly("2"));
     await Promise.all([first, two.buildOnce(folder, second, told)]);
     expect(second).not.toHaveBeenCalled();

@@ -62,7 +62,7 @@ describe("the wait for SSH", () => {
     const port = await serve("");
     const start = Date.now();
     expect(await waitForSsh(port, start + 300, () => true)).toBe(false);
-    expect(Date.now() - start).toBeLessThan(1500);
+    expect(Date.now() - start).toBeLessThan(10_000);
   });
 
   it("ends at once when the machine is gone", async () => {

@@ -43,6 +43,6 @@ describe("what Node.js loads before a stdio server", () => {
     const began = performance.now();
     child.stdin.destroy();
     expect(await ended).toBe(0);
-    expect(performance.now() - began).toBeLessThan(5_000);
+    expect(performance.now() - began).toBeLessThan(20_000);
   });
 });

@@ -111,7 +111,7 @@ describe.skipIf(sshdMissing)("connect, to the real sshd", () => {
         `compare: on the machine's own console \`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\` prints its real key; if that is not ${key.host.fingerprint}, another machine answers at this address`,
       ].join("\n"),
     );
-    await waitForSshBanner({ host: "127.0.0.1", port: server.port, timeoutMs: 1000 });
+    await waitForSshBanner({ host: "127.0.0.1", port: server.port, timeoutMs: 20_000 });
     expect(server.methods()).toEqual([]);
   });
 

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connect } from "../../../runtime/ssh/connect.ts";
 import type { Connection } from "../../../runtime/ssh/connection.ts";
 import { CommandTimeoutError, UnreachableError } from "../../../runtime/ssh/errors.ts";
+import { LineChannel } from "../../../runtime/ssh/line-channel.ts";
 import { shellQuote } from "../../../runtime/ssh/shell-quote.ts";
 import { type CuttingProxy, startCuttingProxy } from "./cutting-proxy.ts";
 import { type LoopbackSshd, sshdMissing, startSshd, username } from "./loopback-sshd.ts";
@@ -54,6 +55,27 @@ describe.skipIf(sshdMissing)("commands, on the real sshd", () => {
     });
     expect(await connection.exec("true")).toEqual({ code: 0, signal: null, stdout: "", stderr: "" });
     expect(await connection.exec("kill -9 $$")).toMatchObject({ code: null, signal: "KILL" });
+  });
+
+  it("answer line by line, in order, until they end or the connection does", async () => {
+    const echo = new LineChannel(await connection.stream("sed -u 's/^/got /'"));
+    expect(await Promise.all([echo.ask("one"), echo.ask("zwölf"), echo.ask("x".repeat(300_000))])).toEqual([
+      "got one",
+      "got zwölf",
+      `got ${"x".repeat(300_000)}`,
+    ]);
+    echo.end();
+
+    const once = new LineChannel(await connection.stream("read line; echo $line; echo no more >&2; exit 3"));
+    expect(await once.ask("first")).toBe("first");
+    await expect(once.ask("second")).rejects.toThrow("no more");
+    await expect(once.ask("third")).rejects.toThrow("no more");
+
+    const through = await login(proxy.port);
+    const silent = new LineChannel(await through.stream("sleep 60"));
+    const asked = silent.ask("anything");
+    proxy.cut();
+    await expect(asked).rejects.toThrow(UnreachableError);
   });
 
   it("have no stdin unless given, and text as UTF-8", async () => {

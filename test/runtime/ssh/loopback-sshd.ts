@@ -62,7 +62,7 @@ export async function startSshd(options: {
   const child = spawn(SSHD, ["-D", "-E", `${name}.log`, "-f", config, "-p", String(port)], { stdio: "ignore" });
   const log = () => (existsSync(`${name}.log`) ? readFileSync(`${name}.log`, "utf8") : "");
   try {
-    await waitForSshBanner({ host: "127.0.0.1", port, timeoutMs: 5000 });
+    await waitForSshBanner({ host: "127.0.0.1", port, timeoutMs: 20_000 });
   } catch (error) {
     await stop(child);
     throw new Error(`sshd did not start: ${error}\n${log()}`);

@@ -135,7 +135,7 @@ describe.skipIf(sshdMissing)("rotateHostKey, on the real sshd", () => {
       expect(error).toBeInstanceOf(RemoteCommandError);
       expect((error as Error).message).toContain(`crashed: ${at}`);
       environment("");
-      await waitForSshBanner({ host: "127.0.0.1", port: server.port, timeoutMs: 5000 });
+      await waitForSshBanner({ host: "127.0.0.1", port: server.port, timeoutMs: 20_000 });
       const next = await contact();
       // some versions of sshd read their key anew for each connection, and show the new one before they are reloaded
       if (!["before-reload", "before-shred"].includes(at)) expect(next.contact).toBe("first");

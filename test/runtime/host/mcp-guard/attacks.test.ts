@@ -212,7 +212,7 @@ describe("a tool that writes", () => {
     return "pending" in answer ? answer.pending : [];
   };
   beforeAll(async () => {
-    ({ guard, backend } = await started(TOOLS(), { approvalMs: 400, pendingMs: 2_000 }));
+    ({ guard, backend } = await started(TOOLS(), { approvalMs: 60_000, pendingMs: 60_000 }));
     session = await openSession(guard, "box");
   });
 
@@ -250,14 +250,15 @@ describe("a tool that writes", () => {
   });
 
   it("an approval runs out", async () => {
-    for (const { id } of await pending()) await guard.admin({ do: "deny", id, by: "ada" });
-    await session.call("change", { text: "late" });
-    const [{ id = "" } = {}] = await pending();
-    await guard.admin({ do: "approve", id, by: "ada" });
+    const brief = await started(TOOLS(), { approvalMs: 400 });
+    const late = await openSession(brief.guard, "box");
+    await late.call("change", { text: "late" });
+    const answer = await brief.guard.admin({ do: "pending" });
+    const [{ id = "" } = {}] = "pending" in answer ? answer.pending : [];
+    expect(await brief.guard.admin({ do: "approve", id, by: "ada" })).toHaveProperty("settled");
     await new Promise((resolve) => setTimeout(resolve, 500));
-    const before = calls(backend).length;
-    expect(refusal(await session.call("change", { text: "late" }))).toContain("needs a person's approval");
-    expect(calls(backend)).toHaveLength(before);
+    expect(refusal(await late.call("change", { text: "late" }))).toContain("needs a person's approval");
+    expect(calls(brief.backend)).toEqual([]);
   });
 
   it("the agent's port settles nothing, and what was never asked for cannot be approved", async () => {
@@ -496,7 +497,7 @@ describe("limits", () => {
     expect((await post(guard, "box", INITIALIZE)).status).toBe(200);
     await ended;
     clearInterval(drip);
-    expect(performance.now() - began).toBeLessThan(9_000);
+    expect(performance.now() - began).toBeLessThan(20_000);
   });
 
   it("a session ends with DELETE, and its server with it", async () => {

@@ -145,6 +145,7 @@ export async function startGuard(config: unknown, credentials: Record<string, st
       .split("\n")
       .filter((line) => line.startsWith("{") && line.endsWith("}"))
       .map((line) => JSON.parse(line) as Record<string, unknown>);
+  let seen = 0;
   const lines = (message: string) => all().filter(({ msg }) => msg === message);
   await Promise.race([until(() => lines("started").length > 0, "the guard to start", 30_000), exited]);
   (listening as unknown as { _handle: { close(): void } })._handle.close();
@@ -156,12 +157,14 @@ export async function startGuard(config: unknown, credentials: Record<string, st
     output: () => output,
     lines,
     lastCall: async () => {
-      await new Promise((resolve) => setTimeout(resolve, 30)); // it was written before the answer, and comes by a pipe
-      return (
-        lines("call")
-          .filter(({ method }) => method === "tools/call")
-          .at(-1) ?? {}
-      );
+      // its line was written before its answer, but comes by a pipe: one more than was seen, and then no more
+      const calls = () => lines("call").filter(({ method }) => method === "tools/call");
+      for (let i = 0; i < 50 && calls().length <= seen; i++) await new Promise((resolve) => setTimeout(resolve, 20));
+      do {
+        seen = calls().length;
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      } while (calls().length > seen);
+      return calls().at(-1) ?? {};
     },
     admin: (request) => askAdmin(adminPath, request),
     signal: (name) => child.kill(name),

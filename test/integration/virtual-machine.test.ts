@@ -6,12 +6,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkPrerequisites, checkQemu } from "../../runtime/local/prerequisites.ts";
 import { qemuOf } from "../../runtime/local/qemu.ts";
 import { namesOf } from "../../runtime/local/slot.ts";
-import { ok, Project } from "../integration/support/project.ts";
-import { virtualApp } from "../integration/support/virtual.ts";
 import { tracesOf } from "../runtime/local/guest.ts";
+import { ok, Project } from "./support/project.ts";
+import { virtualApp } from "./support/virtual.ts";
 
 // The same host as a virtual machine: the same image, seed, trust, push and probes, and one power cut whose guest loses what
-// it had not flushed. Where KVM boots no guest it is emulated. What takes longer is in qemu.test.ts. Not in CI: one boot in five was seen to stand still under emulation.
+// it had not flushed. Where KVM boots no guest it is emulated. What takes longer is in qemu.test.ts.
 
 const lacking = [...(await checkPrerequisites()), ...checkQemu()].filter((check) => !check.ok);
 for (const { id, found, fix } of lacking) console.log(`not run: virtual machines need ${id} (${found}); ${fix}`);
