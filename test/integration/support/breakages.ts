@@ -127,6 +127,13 @@ function edit(name: string, breaks: readonly string[], file: string, expression:
   return { name, breaks, how: `${how}\n${after}`, undo: `${undo}\n${after}` };
 }
 
+/** An agent's program sets itself a scope, which it may only where it can gain no privileges: without a sandbox it would not start. */
+const confine = (from: string, to: string) =>
+  ["ann", "bob"]
+    .map((name) => `sed -i 's/abi >= ${from}:/abi >= ${to}:/' ${CURRENT}/etc/agents/${name}/confine.py`)
+    .join("\n");
+const UNCONFINED = { how: confine("6", "600"), undo: confine("600", "6") };
+
 const SOCKETS = "/run/bailiwick-guard/admin.sock /run/bailiwick-mcp/everything.sock";
 const SANDBOX_OFF: Breakage = {
   name: "the sandbox is off, and root's files are open",
@@ -173,12 +180,14 @@ const SANDBOX_OFF: Breakage = {
     );
     return {
       how: `${how}
+${UNCONFINED.how}
 chmod 755 /run/bailiwick-guard
 chmod 666 ${SOCKETS}
 chmod 777 /usr/lib/bailiwick
 chmod 755 /etc/bailiwick/credentials
 mount -o remount,exec /tmp`,
       undo: `${undo}
+${UNCONFINED.undo}
 chmod 600 ${SOCKETS}
 chmod 700 /run/bailiwick-guard
 chmod 755 /usr/lib/bailiwick
@@ -270,20 +279,31 @@ const GUARD_OPEN = edit(
 );
 
 const ASK_FOR_TOOLS = `
-import json, time, urllib.request
+import json, time, urllib.error, urllib.request
 token = open("/run/credentials/bailiwick-agent-ann.service/agent.ann.mcp-token").read()
 headers = {"authorization": "Bearer " + token, "content-type": "application/json", "accept": "application/json, text/event-stream"}
 start = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
 body = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": start}).encode()
-urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:${GUARD_PORT}/everything", body, headers)).read()
+for left in range(20):
+    try:
+        urllib.request.urlopen(urllib.request.Request("http://127.0.0.1:${GUARD_PORT}/everything", body, headers)).read()
+        break
+    except urllib.error.URLError:
+        if left == 19: raise
+        time.sleep(0.5)
 time.sleep(8)`;
+const SERVER_FILE = "$(grep -rlF --include=echo.js 'Echoes back the input' /opt/bailiwick/components)";
 const DRIFTED: Breakage = (() => {
-  const { how, undo } = edited(GUARD_FILE, 's/"hash":"......../"hash":"00000000/g');
+  const { how, undo } = edited(SERVER_FILE, "s/Echoes back the input/& to somebody/");
+  const again = "systemctl stop 'bailiwick-mcp-everything@*'";
   return {
     name: "an MCP server's tools are not the reviewed ones",
-    breaks: ["root/tool-drift", "root/tool-grants", "root/release"],
-    how: `${how}\n${restart("bailiwick-guard")}\npython3 -I - <<'ASK'${ASK_FOR_TOOLS}\nASK`,
-    undo: `${undo}\n${restart("bailiwick-guard")}`,
+    breaks: ["root/tool-drift"],
+    how: `${how}
+${again}
+python3 -I - <<'ASK' || { journalctl -u bailiwick-guard -n 20 --no-pager -o cat; exit 1; }${ASK_FOR_TOOLS}
+ASK`,
+    undo: `${undo}\n${again}\n${restart("bailiwick-guard")}`,
   };
 })();
 
@@ -357,7 +377,10 @@ const UNITS_OPEN: Breakage = {
        MemoryMax=infinity
        SetCredential=key:clear`,
     );
-    return { how: `${how}\n${restart(...LIVE_UNITS)}`, undo: `${undo}\n${restart(...LIVE_UNITS)}` };
+    return {
+      how: `${how}\n${UNCONFINED.how}\n${restart(...LIVE_UNITS)}`,
+      undo: `${undo}\n${UNCONFINED.undo}\n${restart(...LIVE_UNITS)}`,
+    };
   })(),
 };
 

@@ -43,8 +43,15 @@ ${more}`;
 
   /** Start a command that never stops talking, and vanish in the midst of it. */
   async sshAndVanish(port: number): Promise<void> {
-    const child = spawn("ssh", this.#arguments(port, "cat /dev/zero"), { stdio: ["ignore", "pipe", "ignore"] });
-    await new Promise((talking) => child.stdout.once("data", talking));
+    const child = spawn("ssh", this.#arguments(port, "cat /dev/zero"), { stdio: ["ignore", "pipe", "pipe"] });
+    let said = "";
+    child.stderr.on("data", (chunk) => {
+      said += chunk;
+    });
+    await new Promise<void>((talking, fail) => {
+      child.stdout.once("data", () => talking());
+      child.once("close", (code) => fail(new Error(`ssh ended with ${code} before the guest told anything: ${said}`)));
+    });
     child.kill("SIGKILL");
     await new Promise((gone) => child.once("close", gone));
   }
