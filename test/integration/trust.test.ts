@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import ssh2 from "ssh2";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { cacheDirectory } from "../../runtime/local/directories.ts";
 import { ALGORITHMS } from "../../runtime/ssh/connect.ts";
 import { type ManInTheMiddle, startManInTheMiddle } from "../runtime/ssh/man-in-the-middle.ts";
 import { ok, Project } from "./support/project.ts";
@@ -76,7 +77,8 @@ describe.skipIf(missing !== undefined)("trust without first use", () => {
       execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", key(name)]);
     adminKey = readFileSync(key("ada.pub"), "utf8").trim();
     withKey = { BAILIWICK_SSH_KEY: key("ada") };
-    project = new Project(app(adminKey), { HOME: keys });
+    // no key of the operator is found, but images and components are
+    project = new Project(app(adminKey), { HOME: keys, BAILIWICK_CACHE: cacheDirectory() });
     await project.build("watched");
   });
   afterAll(async () => {
