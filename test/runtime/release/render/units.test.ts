@@ -178,6 +178,21 @@ describe("a model server of the operator's own", () => {
   });
 });
 
+describe("every sandbox", () => {
+  it("has shared memory of its own, which NoExecPaths= would undo, and no programs that lie in memory alone", () => {
+    const all = files((spec) => {
+      Object.assign(spec.models.demo ?? {}, { provider: "openai-compatible", service: SERVICE });
+    });
+    const sandboxes = [...all].filter(([path]) => path.endsWith("/50-sandbox.conf"));
+    expect(sandboxes.length).toBeGreaterThan(5);
+    for (const [path, text] of sandboxes) {
+      expect(text, path).toContain("\nTemporaryFileSystem=/dev/shm:");
+      expect(text, path).not.toMatch(/^(NoExecPaths|BindPaths)=.*\/dev\/shm/m);
+      expect(text, path).toMatch(/^SystemCallFilter=~.* memfd_create memfd_secret$/m);
+    }
+  });
+});
+
 describe("the limits of an agent", () => {
   it("are the defaults but for those of the spec", () => {
     const limited = files((spec) => {
