@@ -292,20 +292,25 @@ for left in range(20):
         if left == 19: raise
         time.sleep(0.5)
 time.sleep(8)`;
-const SERVER_FILE = "$(grep -rlF --include=echo.js 'Echoes back the input' /opt/bailiwick/components)";
-const DRIFTED: Breakage = (() => {
-  const { how, undo } = edited(SERVER_FILE, "s/Echoes back the input/& to somebody/");
-  const again = "systemctl stop 'bailiwick-mcp-everything@*'";
-  return {
-    name: "an MCP server's tools are not the reviewed ones",
-    breaks: ["root/tool-drift"],
-    how: `${how}
-${again}
+const SERVER_FILE = "file=$(grep -rlF --include=echo.js 'Echoes back the input' /opt/bailiwick/components)";
+const SERVER_AGAIN = "systemctl stop 'bailiwick-mcp-everything@*'";
+const DRIFTED: Breakage = {
+  name: "an MCP server's tools are not the reviewed ones",
+  breaks: ["root/tool-drift"],
+  how: `
+${SERVER_FILE}
+cp -p "$file" /root/kept-echo.js
+sed -i 's/Echoes back the input/& to somebody/' "$file"
+! cmp -s "$file" /root/kept-echo.js
+${SERVER_AGAIN}
 python3 -I - <<'ASK' || { journalctl -u bailiwick-guard -n 20 --no-pager -o cat; exit 1; }${ASK_FOR_TOOLS}
 ASK`,
-    undo: `${undo}\n${again}\n${restart("bailiwick-guard")}`,
-  };
-})();
+  undo: `
+${SERVER_FILE}
+cp -p /root/kept-echo.js "$file"
+${SERVER_AGAIN}
+${restart("bailiwick-guard")}`,
+};
 
 const NOTES = "/var/lib/bailiwick/workspaces/notes";
 const PRIVATE = "/var/lib/bailiwick/workspaces/private";
