@@ -50,7 +50,7 @@ function nothingAnswers(ports: Ports, family: "ipv4" | "ipv6", protocol: "tcp" |
   return {
     id: `outside/ports-${family}-${protocol}`,
     vantage: "outside",
-    title: `no ${protocol} port but sshd's answers by ${family === "ipv4" ? "IPv4" : "IPv6"}, also none that something listens on`,
+    title: `no ${protocol} port ${protocol === "tcp" ? "but sshd's " : ""}answers by ${family === "ipv4" ? "IPv4" : "IPv6"}, also none that something listens on`,
     expected: "silence",
     read: async (host) => {
       const address = await addressOf(ports, family, host);
