@@ -1,4 +1,4 @@
-import { App, Fn, Lazy, Op, TerraformLocal, TerraformStack } from "cdktf";
+import { Fn, Lazy, Op, TerraformLocal } from "cdktf";
 import { Construct } from "constructs";
 import { z } from "zod";
 import { TimeZone } from "../runtime/policy/models/schema.ts";
@@ -11,6 +11,7 @@ import { type AssembledSpec, assembleSpec, secretsOf } from "./assemble-spec.ts"
 import { Bootstrap } from "./bootstrap.ts";
 import { type BudgetProps, budgetOf } from "./budget.ts";
 import { checkAtSynth } from "./checks/at-synth.ts";
+import { claimMachine, claimName } from "./claims.ts";
 import { terraformLiteral } from "./command-line.ts";
 import { componentsDigest } from "./component-inputs.ts";
 import { GrantBook } from "./grants.ts";
@@ -153,8 +154,8 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       ...budgetOf(`${path}: budget`, budget),
     };
     this.#book = new GrantBook(this.name);
-    this.#claimName(path);
-    claimMachine(path, this);
+    claimName(path, this as unknown as AgentHost);
+    claimMachine(path, this as unknown as AgentHost);
 
     const boot = firstBoot(this.name, OS, this.access, this.machine.dataDevice);
     this.#baseline = boot.digest;
@@ -348,18 +349,6 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     return missing.length === 0 ? "" : terraformLiteral(this.#book.path(missing.join("\n")));
   }
 
-  #claimName(path: string): void {
-    const app = App.of(this);
-    const hosts = hostsOf.get(app) ?? new Map<string, AgentHost>();
-    hostsOf.set(app, hosts);
-    const twin = hosts.get(this.name);
-    if (twin === undefined) hosts.set(this.name, this as unknown as AgentHost);
-    else
-      throw new Refusal(
-        `${path}: name: received "${this.name}", already the name of the host at ${twin.node.path}; every bailiwick command takes a host's name: set another as name`,
-      );
-  }
-
   #oneSource(path: string, wanted: Secret): void {
     const known = secretsOf([...this.#models.values()], [...this.#mcpServers.values()]);
     const other = known.find((secret) => secret.name === wanted.name);
@@ -383,26 +372,6 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
         `${path}: uid ${uid}, and so its ports, already belongs to "${holder.name}"; set uid on the agent to another from 20100 to 29999`,
       );
   }
-}
-
-/** Hosts of an app by name: looking through the whole tree for each would cost a fleet the square of its size. */
-const hostsOf = new WeakMap<App, Map<string, AgentHost>>();
-const hostOn = new WeakMap<Machine, string>();
-
-function claimMachine(path: string, host: AgentHost): void {
-  const { machine } = host;
-  if (!Construct.isConstruct(machine) || typeof machine.bind !== "function")
-    refuse(`${path}: machine`, machine, 'give a machine, such as new LocalMachine(this, "machine")');
-  const other = hostOn.get(machine);
-  if (other !== undefined)
-    throw new Refusal(
-      `${path}: machine: received "${machine.node.path}", which carries host "${other}"; a machine carries one host: make another machine`,
-    );
-  if (TerraformStack.of(machine) !== TerraformStack.of(host))
-    throw new Refusal(
-      `${path}: machine: received "${machine.node.path}" of another stack; make the machine in the host's own stack`,
-    );
-  hostOn.set(machine, host.name);
 }
 
 function timeouts(path: string, props: AgentHostProps<Machine>["timeouts"] = {}): HostSpec["timeouts"] {
