@@ -35,6 +35,14 @@ export class Workspace extends Construct {
     return this.#grant("grantReadWrite", grantee, "rw");
   }
 
+  /** @internal @throws Refusal if it is another host's */
+  requireOn(book: GrantBook, path: string): void {
+    if (book !== this.#book)
+      throw new Refusal(
+        `${path}: received workspace "${this.name}" of host "${this.#book.host}"; a grant stays within one host: add what is granted to "${book.host}", and grant that`,
+      );
+  }
+
   #grant(verb: string, to: Agent | McpServer, mode: "ro" | "rw"): this {
     const path = this.#book.path(`workspaces.${this.name}.${verb}`);
     if (to instanceof McpServer) {

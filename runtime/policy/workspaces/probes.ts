@@ -4,10 +4,10 @@ import { broken, held, mustFail, together, words } from "../judgement.ts";
 import type { Outcome, Probe, Subject } from "../probe.ts";
 import { type WorkspaceMount, workspaceMounts, workspacePath } from "./mounts.ts";
 
-/** What of the disk each agent and MCP server sees: its granted workspaces, in their mode, and no other. */
+/** What of the disk each agent, shell and MCP server sees: its granted workspaces, in their mode, and no other. */
 export function workspaceProbes({ spec, manifest }: Subject): Probe[] {
   const names = Object.keys(spec.workspaces).sort();
-  const grantable = hostPrincipals(spec).filter(({ kind }) => kind === "agent" || kind === "mcp");
+  const grantable = hostPrincipals(spec).filter(({ kind }) => ["agent", "shell", "mcp"].includes(kind));
   const each = grantable.flatMap(({ id }) => {
     const mounts = workspaceMounts(spec, id);
     const ungranted = names.filter((name) => !mounts.some(({ workspace }) => workspace === name));
