@@ -22,6 +22,8 @@ class Tools extends TerraformStack {
     });
     const server = (name, args) =>
       host.addMcpServer(name, McpPackage.npm("mcp", { package: "@modelcontextprotocol/server-" + name, args }));
+    host.addWorkspace("desk").grantReadWrite(agent);
+    agent.grantShell();
     const everything = server("everything", ["stdio"]);
     const filesystem = server("filesystem", ["/tmp"]);
     ${grants}
@@ -164,6 +166,19 @@ describe("MCP servers on a host", { timeout: 200_000 }, () => {
     expect(reply).toContain("GOT 401 ENOENT ENOENT");
   });
 
+  it("stand beside the agent's shell, which has its own user, the workspace itself, and no network", async () => {
+    await asAgent("echo by-agent >/workspaces/desk/note");
+    const command =
+      "id -un; cat note; echo by-shell >note; cat /etc/bailiwick/agent/* 2>&1; echo >/dev/tcp/127.0.0.1/22";
+    const { tools, answers } = await calls("shell", [["run", { command: `bash -c '${command}'` }]]);
+    expect(tools).toEqual(["run"]);
+    expect(answers[0]).toContain("bw-shell-puppet\\nby-agent\\n");
+    expect(answers[0]).toContain("No such file or directory");
+    expect(answers[0]).toMatch(/Address family not supported|Operation not permitted|Network is unreachable/);
+    expect(answers[0]).toContain('"exitStatus":1');
+    expect(await asAgent("cat /workspaces/desk/note")).toContain("by-shell");
+  });
+
   it("are verified: every probe of a host with tools holds", async () => {
     const ran = await project.bailiwick(["verify", "tools", "--json"]);
     const report = JSON.parse(ran.stdout) as {
@@ -179,6 +194,12 @@ describe("MCP servers on a host", { timeout: 200_000 }, () => {
         "mcp/everything/network",
         "root/tool-grants",
         "mcp/filesystem/exposure",
+        "agent/puppet/tools/shell",
+        "shell/puppet/agent",
+        "shell/puppet/live/desk",
+        "shell/puppet/limits",
+        "shell/puppet/network",
+        "shell/puppet/exposure",
       ]),
     );
   });
