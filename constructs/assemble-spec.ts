@@ -86,7 +86,7 @@ export function assembleSpec(host: HostParts): AssembledSpec {
         { uid, runtime: runtime.spec, budget, ...(limits === undefined ? {} : { limits }) },
       ]),
     ),
-    workspaces: Object.fromEntries(host.workspaces.map(({ name }) => [name, {}])),
+    workspaces: Object.fromEntries(host.workspaces.map(({ name, spec }) => [name, spec])),
     ...(host.mcpServers.length === 0 ? {} : { mcpServers: Object.fromEntries(host.mcpServers.map(serverEntry)) }),
     grants: { ...host.grants.all(), ...shellGrants(host.grants) },
     budget: host.budget,

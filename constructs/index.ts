@@ -27,4 +27,4 @@ export { type CommandProps, type OpenClawProps, Runtime } from "./runtime.ts";
 export { Secret, type SecretOptions } from "./secret.ts";
 export { Setting } from "./setting.ts";
 export type { Shell, ShellProps } from "./shell.ts";
-export type { Workspace } from "./workspace.ts";
+export type { Workspace, WorkspaceProps } from "./workspace.ts";

@@ -1,8 +1,18 @@
 import { Construct } from "constructs";
+import { WorkspaceSpec } from "../runtime/policy/workspaces/schema.ts";
 import { type Agent, granteeOf } from "./agent.ts";
 import type { GrantBook } from "./grants.ts";
 import { McpServer } from "./mcp-server.ts";
-import { Refusal } from "./refuse.ts";
+import { checked, knownKeys, Refusal } from "./refuse.ts";
+
+export interface WorkspaceProps {
+  /**
+   * Most that what is in it may take on the data volume, MiB; writing more fails as on a full disk. It needs project quotas of
+   * XFS in the host's kernel, as those of Debian have; where there are none, `verify` says that it could not be proven.
+   * @default what the data volume has
+   */
+  readonly quotaMiB?: number;
+}
 
 /**
  * A directory on the host's data volume that outlives the machine. An agent or MCP server it is granted to sees it at
@@ -10,13 +20,16 @@ import { Refusal } from "./refuse.ts";
  */
 export class Workspace extends Construct {
   readonly name: string;
+  /** The workspace as it stands in the spec. */
+  readonly spec: WorkspaceSpec;
   readonly #book: GrantBook;
 
   /** @internal use `host.addWorkspace` */
-  constructor(scope: Construct, book: GrantBook, name: string) {
+  constructor(scope: Construct, book: GrantBook, name: string, spec: WorkspaceSpec) {
     super(scope, `workspace-${name}`);
     this.#book = book;
     this.name = name;
+    this.spec = spec;
   }
 
   /**
@@ -55,4 +68,13 @@ export class Workspace extends Construct {
     } else this.#book.mount({ agent: granteeOf(this.#book, path, to).name, workspace: this.name, mode });
     return this;
   }
+}
+
+/** @throws Refusal for an unknown key, or a quota that is none */
+export function workspaceSpec(path: string, props: WorkspaceProps): WorkspaceSpec {
+  knownKeys(path, props, ["quotaMiB"]);
+  const { quotaMiB } = props;
+  return quotaMiB === undefined
+    ? {}
+    : { quotaMiB: checked(`${path}.quotaMiB`, WorkspaceSpec.shape.quotaMiB.unwrap(), quotaMiB) };
 }

@@ -69,6 +69,23 @@ describe("a host refuses at construction", () => {
       () => host().addModel("m", {} as never),
       'addModel("m"): received {}; give a ModelProvider',
     ],
+    [
+      "a workspace without room",
+      () => host().addWorkspace("w", { quotaMiB: 0 }),
+      'AgentHost "ops": addWorkspace("w").quotaMiB: received 0',
+    ],
+    ["half a MiB", () => host().addWorkspace("w", { quotaMiB: 0.5 }), 'addWorkspace("w").quotaMiB: received 0.5'],
+    ["a quota in words", () => host().addWorkspace("w", { quotaMiB: "1G" as never }), 'quotaMiB: received "1G"'],
+    [
+      "a token for a quota",
+      () => host().addWorkspace("w", { quotaMiB: token as never }),
+      "quotaMiB: received a Terraform token",
+    ],
+    [
+      "an unknown key of a workspace",
+      () => host().addWorkspace("w", { quota: 5 } as never),
+      'addWorkspace("w"): unknown key "quota"; it takes quotaMiB',
+    ],
     ["a root folder as a workspace", () => host().addWorkspace("/"), 'addWorkspace("/"): received "/"; a workspace is'],
     [
       "the home folder as a workspace",

@@ -1,10 +1,22 @@
 import * as z from "zod";
 
 export const WorkspaceSpec = z
-  .strictObject({})
+  .strictObject({
+    quotaMiB: z
+      .number()
+      .int()
+      .min(1)
+      .max(67108864)
+      .optional()
+      .describe(
+        "Most that what is in it may take on the data volume, MiB; writing more fails. Needs a kernel with project quotas of XFS. Absent: what the volume has.",
+      ),
+  })
   .describe(
     "A directory on the data volume, at `/var/lib/bailiwick/workspaces/<name>` on the host; it outlives the machine.",
   );
+
+export type WorkspaceSpec = z.infer<typeof WorkspaceSpec>;
 
 export const MountGrant = z
   .strictObject({

@@ -1,6 +1,7 @@
 import { byName, type Principal } from "../../policy/egress/principals.ts";
 import { gatewayTokenCredential } from "../../policy/secrets/credentials.ts";
 import { workspaceMounts, workspacePath } from "../../policy/workspaces/mounts.ts";
+import { workspaceQuotas } from "../../policy/workspaces/quotas.ts";
 import { digestOf } from "../../spec/digest.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseManifest } from "../../spec/manifest.ts";
@@ -25,6 +26,7 @@ export function releaseManifest(
   digest: string,
 ): ReleaseManifest {
   const credentials = new Set(principals.flatMap((principal) => unitCredentials(spec, principal)));
+  const quotas = workspaceQuotas(spec);
   return {
     apiVersion: "bailiwick/v1",
     host: spec.name,
@@ -46,6 +48,7 @@ export function releaseManifest(
     acls: principals.flatMap(({ id, user }) =>
       workspaceMounts(spec, id).map(({ source, mode }) => ({ path: source, user, mode })),
     ),
+    ...(quotas.length === 0 ? {} : { quotas }),
     credentials: [...credentials].sort().map((name) => ({ name, version: provided.credential(name).version })),
     admins: byName(spec.access.admins).map(([name, { uid }]) => ({ name, uid })),
     agents: byName(spec.agents).map(([name, { uid, runtime }]) => ({

@@ -65,7 +65,7 @@ const filesystem = server("filesystem", "filesystem", ["/tmp", "/workspaces/arch
   { tool: "read_text_file", arguments: { path: Argument.below("/tmp/open") } },
   { tool: "write_file", arguments: { path: Argument.below("/tmp") } },
 ]);
-host.addWorkspace("archive").grantRead(filesystem);
+host.addWorkspace("archive", { quotaMiB: 64 }).grantRead(filesystem);
 app.synth();
 `;
 

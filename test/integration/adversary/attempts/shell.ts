@@ -95,7 +95,7 @@ with open(f"/proc/{E['puppetPid']}/mem", "rb", buffering=0) as f:
     name: "have its shell reach an address that was granted to the agent alone",
     stoppedBy: OWN_RULES,
     meets: REFUSED,
-    code: 'tcp(E["private4"], 22, b"")',
+    code: 'tcp(E["private4"], 22)',
   },
   {
     ...user,
