@@ -194,7 +194,11 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       machine,
       digests: () => ({
         spec: digestOf(this.toSpec()),
-        components: componentsDigest([...this.#agents.values()], [...this.#models.values()]),
+        components: componentsDigest(
+          [...this.#agents.values()],
+          [...this.#models.values()],
+          [...this.#workspaces.values()],
+        ),
       }),
       values: () => this.#assemble().values,
     });
@@ -253,7 +257,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   /**
    * A directory on the data volume that outlives the machine. No agent sees it before a grant.
    * @param name 1 to 20 of a-z, 0-9 and single hyphens; agents see it at `/workspaces/<name>`
-   * @throws Refusal for a bad or taken name; `/`, a path or `$HOME` is no name; a quota that is none, an unknown key
+   * @throws Refusal for a bad or taken name; `/`, a path or `$HOME` is no name; a quota or a seed that is none, an unknown key
    */
   addWorkspace(name: string, props: WorkspaceProps = {}): Workspace {
     const path = this.#book.path(`addWorkspace("${String(name)}")`);

@@ -25,6 +25,7 @@ export {
 export { Refusal } from "./refuse.ts";
 export { type CommandProps, type OpenClawProps, Runtime } from "./runtime.ts";
 export { Secret, type SecretOptions } from "./secret.ts";
+export { Seed } from "./seed.ts";
 export { Setting } from "./setting.ts";
 export type { Shell, ShellProps } from "./shell.ts";
 export type { Workspace, WorkspaceProps } from "./workspace.ts";

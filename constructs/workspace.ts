@@ -3,7 +3,8 @@ import { WorkspaceSpec } from "../runtime/policy/workspaces/schema.ts";
 import { type Agent, granteeOf } from "./agent.ts";
 import type { GrantBook } from "./grants.ts";
 import { McpServer } from "./mcp-server.ts";
-import { checked, knownKeys, Refusal } from "./refuse.ts";
+import { checked, knownKeys, Refusal, refuse } from "./refuse.ts";
+import { Seed } from "./seed.ts";
 
 export interface WorkspaceProps {
   /**
@@ -12,6 +13,12 @@ export interface WorkspaceProps {
    * @default what the data volume has
    */
   readonly quotaMiB?: number;
+  /**
+   * What it holds when it is first made. A workspace that is on the data volume already, empty or not, is never touched: to
+   * seed it anew, remove its directory on the host.
+   * @default nothing
+   */
+  readonly seed?: Seed;
 }
 
 /**
@@ -70,11 +77,15 @@ export class Workspace extends Construct {
   }
 }
 
-/** @throws Refusal for an unknown key, or a quota that is none */
+/** @throws Refusal for an unknown key, a quota or a seed that is none */
 export function workspaceSpec(path: string, props: WorkspaceProps): WorkspaceSpec {
-  knownKeys(path, props, ["quotaMiB"]);
-  const { quotaMiB } = props;
-  return quotaMiB === undefined
-    ? {}
-    : { quotaMiB: checked(`${path}.quotaMiB`, WorkspaceSpec.shape.quotaMiB.unwrap(), quotaMiB) };
+  knownKeys(path, props, ["quotaMiB", "seed"]);
+  const { quotaMiB, seed } = props;
+  if (seed !== undefined && !(seed instanceof Seed)) refuse(`${path}.seed`, seed, "give Seed.folder(…) or Seed.git(…)");
+  return {
+    ...(quotaMiB === undefined
+      ? {}
+      : { quotaMiB: checked(`${path}.quotaMiB`, WorkspaceSpec.shape.quotaMiB.unwrap(), quotaMiB) }),
+    ...(seed === undefined ? {} : { seed: seed.spec }),
+  };
 }

@@ -84,7 +84,7 @@ describe("a host refuses at construction", () => {
     [
       "an unknown key of a workspace",
       () => host().addWorkspace("w", { quota: 5 } as never),
-      'addWorkspace("w"): unknown key "quota"; it takes quotaMiB',
+      'addWorkspace("w"): unknown key "quota"; it takes quotaMiB, seed',
     ],
     ["a root folder as a workspace", () => host().addWorkspace("/"), 'addWorkspace("/"): received "/"; a workspace is'],
     [
