@@ -42,15 +42,25 @@ export async function gitSeedComponent(
       if (module !== undefined)
         throw new Error(`${url}: "${module}" of commit ${commit.slice(0, 12)} is a submodule, which no seed has`);
       const alone = { GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_NOSYSTEM: "1", GIT_WORK_TREE: folder };
-      await git(url, [...here, "read-tree", commit], alone);
-      await git(url, [...here, "checkout-index", "--all"], alone);
+      await git(url, [...here, "read-tree", commit], alone, OWN_SETTINGS);
+      await git(url, [...here, "checkout-index", "--all"], alone, OWN_SETTINGS);
       return { folder };
     },
   });
 }
 
-async function git(url: string, args: readonly string[], more: NodeJS.ProcessEnv = {}): Promise<string> {
-  const own = Object.entries(process.env).filter(([key]) => !/^GIT_(DIR|WORK_TREE|INDEX_FILE|CONFIG_.*)$/.test(key));
+/** Variables that lead git to another repository, and besides those that set how it works. */
+const OTHER_REPOSITORY =
+  /^GIT_(DIR|COMMON_DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|NAMESPACE)$/;
+const OWN_SETTINGS = /^GIT_/;
+
+async function git(
+  url: string,
+  args: readonly string[],
+  more: NodeJS.ProcessEnv = {},
+  without = OTHER_REPOSITORY,
+): Promise<string> {
+  const own = Object.entries(process.env).filter(([key]) => !without.test(key));
   const env = { ...Object.fromEntries(own), GIT_ALLOW_PROTOCOL: PROTOCOLS, GIT_TERMINAL_PROMPT: "0", ...more };
   try {
     return (await promisify(execFile)("git", [...args], { env, maxBuffer: 64 * 1024 * 1024 })).stdout;

@@ -53,13 +53,13 @@ describe("a commit as a seed", () => {
   it("is what was committed, whatever the git of this machine would make of it", async () => {
     const { url, commit } = repository();
     const hash = commit({ "a.txt": "one\n", ".gitattributes": "*.txt filter=shout\n" });
-    const config = join(scratch(), "config");
-    writeFileSync(config, '[filter "shout"]\n\tsmudge = tr a-z A-Z\n[core]\n\tautocrlf = true\n');
+    const home = scratch();
+    writeFileSync(join(home, ".gitconfig"), '[filter "shout"]\n\tsmudge = tr a-z A-Z\n[core]\n\tautocrlf = true\n');
     const plain = join(scratch(), "plain");
     write(plain, { "a.txt": "one\n", ".gitattributes": "*.txt filter=shout\n" });
     const cache = await emptyCache();
-    const kept = process.env.GIT_CONFIG_GLOBAL;
-    process.env.GIT_CONFIG_GLOBAL = config;
+    const kept = process.env.HOME;
+    process.env.HOME = home;
     try {
       // the control: this git would
       const clone = join(scratch(), "clone");
@@ -68,8 +68,7 @@ describe("a commit as a seed", () => {
       const seed = await gitSeedComponent({ url, commit: hash }, { name: "seed-w", cache });
       expect(seed.digest).toBe((await folderComponent(plain, { name: "seed-w", cache })).digest);
     } finally {
-      if (kept === undefined) delete process.env.GIT_CONFIG_GLOBAL;
-      else process.env.GIT_CONFIG_GLOBAL = kept;
+      process.env.HOME = kept;
     }
   });
 
