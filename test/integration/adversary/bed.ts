@@ -158,7 +158,7 @@ def send(id, method, params):
         return json.load(answer)["result"]
 send(0, "initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "s", "version": "1"}})
 result = send(1, "tools/call", {"name": "run", "arguments": {"command": ${JSON.stringify(command)}, "seconds": 45}})
-print(json.dumps(result.get("structuredContent", {"exitStatus": -1, "output": str(result)})))`;
+print(json.dumps({"exitStatus": result["structuredContent"]["exitStatus"], "output": result["content"][0]["text"].split("\\n", 1)[1]}))`;
     const encoded = Buffer.from(script).toString("base64");
     const said = await this.order("puppet", `sh echo ${encoded} | base64 -d | python3 -I -`);
     return JSON.parse(said.replace(/exit 0$/, "")) as { exitStatus: number; output: string };

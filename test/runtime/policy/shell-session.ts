@@ -43,7 +43,7 @@ export class SessionPlace {
   }
 
   remove(): void {
-    const clear = `mount -t cgroup2 none /sys/fs/cgroup; cd /sys/fs/cgroup; rmdir ${this.#group}/*/ ${this.#group}`;
+    const clear = `mount -t cgroup2 none /sys/fs/cgroup; cd /sys/fs/cgroup; [ ! -e ${this.#group} ] || rmdir ${this.#group}/*/ ${this.#group}`;
     execFileSync("unshare", ["--mount", "sh", "-ec", clear]);
     rmSync(this.folder, { recursive: true });
   }

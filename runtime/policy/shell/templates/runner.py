@@ -92,7 +92,7 @@ class Kept:
 
 
 def run(arguments, taken_back):
-    """Runs one command; what the tool's schema says of it. `taken_back` is a descriptor that can be read as soon as it is."""
+    """Runs one command: what the tool's schema says of its end, and its output. `taken_back` is a descriptor that can be read as soon as it is."""
     until = time.monotonic() + min(arguments.get("seconds", CONFIG["seconds"]), CONFIG["seconds"])
     child = subprocess.Popen(
         ["/bin/sh", "-c", arguments["command"]],
@@ -103,19 +103,19 @@ def run(arguments, taken_back):
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    kept, output, ended = Kept(CONFIG["outputBytes"]), child.stdout.fileno(), os.pidfd_open(child.pid)
-    watched, timed_out = {output, ended, taken_back}, False
+    kept, output, over = Kept(CONFIG["outputBytes"]), child.stdout.fileno(), os.pidfd_open(child.pid)
+    watched, timed_out = {output, over, taken_back}, False
     try:
         while True:
             ready, _, _ = select.select(watched, [], [], max(0, until - time.monotonic()))
             if output in ready and not read(output, kept):
                 watched.discard(output)
-            if ended in ready or taken_back in ready:
+            if over in ready or taken_back in ready:
                 break
             if time.monotonic() >= until:
                 timed_out = True
                 break
-        if ended not in ready:
+        if over not in ready:
             child.kill()
         status = child.wait()
         end_others()
@@ -123,14 +123,10 @@ def run(arguments, taken_back):
         while read(output, kept):
             pass
     finally:
-        os.close(ended)
+        os.close(over)
         child.stdout.close()
-    return {
-        "exitStatus": status if status >= 0 else 128 - status,
-        "timedOut": timed_out,
-        "leftOutBytes": kept.left_out,
-        "output": kept.text(),
-    }
+    ended = {"exitStatus": status if status >= 0 else 128 - status, "timedOut": timed_out, "leftOutBytes": kept.left_out}
+    return ended, kept.text()
 
 
 def read(descriptor, kept):
@@ -139,10 +135,10 @@ def read(descriptor, kept):
     return len(piece) > 0
 
 
-def told(result):
-    """A result for a model that reads text."""
-    how = "ended after its time; " if result["timedOut"] else ""
-    return f"{how}exit status {result['exitStatus']}\n{result['output']}"
+def told(ended, output):
+    """A result in text. The output is in it alone: models are shown both, and would read it twice."""
+    how = "ended after its time; " if ended["timedOut"] else ""
+    return f"{how}exit status {ended['exitStatus']}\n{output}"
 
 
 def work():
@@ -150,8 +146,8 @@ def work():
         id, arguments = asked.get()
         taken_back, tell = under_way[id]
         try:
-            result = run(arguments, taken_back)
-            content = {"content": [{"type": "text", "text": told(result)}], "structuredContent": result}
+            ended, output = run(arguments, taken_back)
+            content = {"content": [{"type": "text", "text": told(ended, output)}], "structuredContent": ended}
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "it holds a character that no command can"
             where = f"{error.filename}: " if getattr(error, "filename", None) else ""

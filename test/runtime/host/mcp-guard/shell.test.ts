@@ -44,7 +44,7 @@ describe.skipIf(missing !== undefined)("an agent's shell behind the guard", () =
     expect(tools.map(({ name }) => name)).toEqual(["run"]);
     const result = await client.callTool({ name: "run", arguments: { command: "echo hello; exit 7" } });
     expect(result.content).toEqual([{ type: "text", text: "exit status 7\nhello\n" }]);
-    expect(result.structuredContent).toMatchObject({ exitStatus: 7, output: "hello\n" });
+    expect(result.structuredContent).toEqual({ exitStatus: 7, timedOut: false, leftOutBytes: 0 });
   });
 
   it("leaves one line for each command: who, the hash of what, how it ended, how long, how much; no content", async () => {
