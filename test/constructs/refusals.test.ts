@@ -86,6 +86,22 @@ describe("a host refuses at construction", () => {
       () => host().addWorkspace("w", { quota: 5 } as never),
       'addWorkspace("w"): unknown key "quota"; it takes quotaMiB, seed',
     ],
+    [
+      "a workspace inside another",
+      () => {
+        const h = host();
+        h.addWorkspace("repo");
+        h.addWorkspace("repo/inner");
+      },
+      'addWorkspace("repo/inner"): received "repo/inner"; a workspace is a directory of its own',
+    ],
+    ["a workspace beside the data volume", () => host().addWorkspace("../etc"), 'received "../etc"; a workspace is'],
+    ["a hidden workspace", () => host().addWorkspace(".git"), 'name: received ".git"; must be 1 to 20 of a-z'],
+    [
+      "a workspace's half-made name",
+      () => host().addWorkspace("repo.seed"),
+      'name: received "repo.seed"; must be 1 to 20',
+    ],
     ["a root folder as a workspace", () => host().addWorkspace("/"), 'addWorkspace("/"): received "/"; a workspace is'],
     [
       "the home folder as a workspace",

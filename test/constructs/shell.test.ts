@@ -70,6 +70,15 @@ describe("refused, with the path, what was received and what to do", () => {
       ({ shell }) => shell.allowEgress("*.example.com"),
       "agents.ops.shell.allowEgress: received",
     ],
+    ["every name", ({ shell }) => shell.allowEgress("*"), 'received "*"; wildcards are not granted'],
+    [
+      "an address as a name",
+      ({ shell }) => shell.allowEgress("203.0.113.9"),
+      'received "203.0.113.9"; must be one exact',
+    ],
+    ["a port that is none", ({ shell }) => shell.allowAddress("10.0.0.5", 0), "allowAddress.port: received 0"],
+    ["a network", ({ shell }) => shell.allowAddress("10.0.0.0/8", 22), 'received "10.0.0.0/8"'],
+    ["a token for a name", ({ shell }) => shell.allowEgress(Fn.trimspace("x")), "received a Terraform token"],
     ["a metadata service", ({ shell }) => shell.allowAddress("169.254.169.254", 80), "none of these is granted"],
     [
       "a name twice",
