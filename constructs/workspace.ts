@@ -14,8 +14,7 @@ export interface WorkspaceProps {
    */
   readonly quotaMiB?: number;
   /**
-   * What it holds when it is first made. A workspace that is on the data volume already, empty or not, is never touched: to
-   * seed it anew, remove its directory on the host.
+   * What it holds when it is first made. A workspace that is on the data volume already, empty or not, is never touched.
    * @default nothing
    */
   readonly seed?: Seed;
