@@ -1,8 +1,7 @@
 // What the model gateway costs, with everything on (keys, budgets, limits, logs, metrics), beside no proxy, the least that a
-// proxy on the same libraries can do, and a peer. Interleaved rounds of one run; nothing else should run on the machine.
-import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { homedir, tmpdir } from "node:os";
+// proxy on the same libraries can do, and two peers. Interleaved rounds of one run; nothing else should run on the machine.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 import { nodeBinary } from "../../runtime/bundle/node.ts";
@@ -11,6 +10,7 @@ import { GATEWAY_HEAP } from "../../runtime/release/render/units.ts";
 import { sha256 } from "../../runtime/spec/digest.ts";
 import { Results } from "../results.ts";
 import { load, type Round, type Target } from "./load.ts";
+import { peers } from "./peers.ts";
 import { type Program, start } from "./program.ts";
 
 const ROUNDS = 5;
@@ -44,7 +44,7 @@ const targets: Record<string, Target> = {
     path: "/gpt/v1/chat/completions",
     headers: { authorization: `Bearer ${KEY}` },
   },
-  ...(await portkey()),
+  ...(await peers(folder, origin, (ratio, reason) => results.note(ratio, reason))),
 };
 
 const rounds = new Map<string, Round[]>();
@@ -76,7 +76,8 @@ results.ratio("stream_cpu_vs_floor", figure("gateway_stream_32_cpu") / figure("f
 results.ratio("added_p50_vs_floor", added("gateway") / added("floor"), "<=", 2, "x");
 if (targets.portkey !== undefined)
   results.ratio("cpu_vs_portkey", figure("gateway_32_cpu") / figure("portkey_32_cpu"), "<=", 0.25, "x");
-results.note("cpu_vs_litellm", "not run: LiteLLM's proxy is not installed by this benchmark");
+if (targets.litellm !== undefined)
+  results.ratio("cpu_vs_litellm", figure("gateway_32_cpu") / figure("litellm_32_cpu"), "<=", 0.1, "x");
 const firstByte = figure("gateway_stream_1_first_byte") - figure("direct_stream_1_first_byte");
 results.ratio("first_byte_added_ms", firstByte, "<=", 1.5, "ms");
 results.ratio("resident_mb_128_streams", resident, "<=", 150, "MB");
@@ -124,35 +125,6 @@ async function startGateway(): Promise<Program> {
       return port === undefined ? undefined : Number(port);
     },
   });
-}
-
-/** Installed once, outside the project; without a registry it is left out, and said so. */
-async function portkey(): Promise<Record<string, Target>> {
-  const home = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "bailiwick", "bench", "portkey-1.15.2");
-  const entry = join(home, "node_modules", "@portkey-ai", "gateway", "build", "start-server.js");
-  try {
-    if (!existsSync(entry)) {
-      mkdirSync(home, { recursive: true });
-      cpSync(join(here, "portkey", "package.json"), join(home, "package.json"));
-      cpSync(join(here, "portkey", "package-lock.json"), join(home, "package-lock.json"));
-      execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: home, stdio: "ignore" });
-    }
-    const port = 8787;
-    const program = await start([node, entry, "--headless", `--port=${port}`], {
-      env: { NODE_ENV: "production", TRUSTED_CUSTOM_HOSTS: "127.0.0.1" },
-      listens: (output) => (/running|ready|8787/i.test(output) ? port : undefined),
-    });
-    const headers = {
-      ...{ authorization: "Bearer key-of-the-provider", "x-portkey-provider": "openai" },
-      "x-portkey-custom-host": `${origin}/v1`,
-    };
-    const target = { program, path: "/v1/chat/completions", headers };
-    await load(target, 1, true, 0.1);
-    return { portkey: target };
-  } catch (error) {
-    results.note("cpu_vs_portkey", `not run: ${error instanceof Error ? error.message.slice(0, 300) : "unknown"}`);
-    return {};
-  }
 }
 
 /** From the start of the process until it serves, each several times and in turn. */

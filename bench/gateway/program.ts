@@ -17,6 +17,9 @@ process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
 
+/** The slowest of them, a peer in Python, needs ten seconds. */
+const START_MS = 120_000;
+
 /** Linux counts processor time in hundredths of a second. */
 const TICK_MS = 10;
 
@@ -34,7 +37,13 @@ export async function start(
   running.add(child);
   let output = "";
   let found: (port: number) => void = () => {};
+  let clock: NodeJS.Timeout | undefined;
   const port = await new Promise<number>((resolve, reject) => {
+    clock = setTimeout(() => {
+      child.removeAllListeners("exit");
+      child.kill("SIGKILL");
+      reject(new Error(`${argv.join(" ")} did not say where it listens: ${output.slice(-2000)}`));
+    }, START_MS);
     found = resolve;
     const listens = options.listens ?? portLine;
     let known = false;
@@ -51,6 +60,7 @@ export async function start(
     child.stderr.on("data", read);
     child.on("exit", (code) => reject(new Error(`${argv.join(" ")} ended with ${code}: ${output.slice(-2000)}`)));
   });
+  clearTimeout(clock);
   const readyMs = performance.now() - started;
   const file = (name: string) => readFileSync(`/proc/${child.pid}/${name}`, "utf8");
   return {

@@ -92,6 +92,7 @@ export type Attempt =
       readonly path: string;
       readonly headers: Readonly<Record<string, string>>;
     }
+  | { readonly do: "http-text"; readonly port: number; readonly path: string }
   | { readonly do: "resolve"; readonly name: string }
   | { readonly do: "socket"; readonly kind: "raw4" | "raw6" | "netlink" | "packet" | "vsock" }
   | { readonly do: "create" | "run-copy"; readonly directory: string }

@@ -2,13 +2,13 @@ import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { checkPrerequisites, checkQemu } from "../../runtime/local/prerequisites.ts";
 import { qemuOf } from "../../runtime/local/qemu.ts";
 import { namesOf } from "../../runtime/local/slot.ts";
 import { tracesOf } from "../runtime/local/guest.ts";
 import { ok, Project } from "./support/project.ts";
-import { virtualApp } from "./support/virtual.ts";
+import { VIRTUAL_LIMITS, virtualApp } from "./support/virtual.ts";
 
 // The same host as a virtual machine: the same image, seed, trust, push and probes, and one power cut whose guest loses what
 // it had not flushed. Where KVM boots no guest it is emulated. What takes longer is in qemu.test.ts.
@@ -89,6 +89,63 @@ print("left it")`;
     const host = encoded(leave("/var/lib/bailiwick/workspaces/small"));
     const asRoot = await bailiwick("ssh", "vm", `${host} | sudo -n python3 -I -`);
     expect(asRoot.text, "the control: root").toContain("left it");
+  });
+
+  // What an agent that was taken over can use up, each also shown to go through where nothing bounds it. Only here: by nspawn
+  // the limits of units bound nothing, and the machine that would be exhausted is the one these tests run on.
+  describe("whose agent takes all it can get", () => {
+    const UNITS = "bailiwick-agent-puppet bailiwick-gateway bailiwick-model-demo bailiwick-firewall ssh";
+    const asRoot = async (command: string) =>
+      ok(await bailiwick("ssh", "vm", `sudo sh -c '${command.replaceAll("'", "'\\''")}'`)).stdout.trim();
+    const unbounded = (command: string) =>
+      asRoot(`systemd-run --quiet --wait --pipe --collect -p TasksMax=infinity sh -c '${command}' 2>&1; echo ended $?`);
+    const processes = () => asRoot(`systemctl show -p MainPID --value ${UNITS}`);
+    let before: string;
+    beforeAll(async () => {
+      before = await processes();
+    }, LONG);
+    afterEach(async () => {
+      // nobody was stopped or started anew for it, and the gateway and sshd answer
+      expect(await processes()).toBe(before);
+      expect(await order("are you there?")).toContain("this is the demo model of bailiwick");
+    }, LONG);
+
+    it("gets no more processes than it may have", { timeout: LONG }, async () => {
+      const bomb = "i=0; while [ $i -lt 150 ]; do sleep 15 & i=$((i+1)); done; echo forked $i";
+      const tried = await order(`sh ${bomb}`);
+      expect(tried).toMatch(/fork/i);
+      expect(tried).not.toContain("forked 150");
+      expect(await unbounded(bomb)).toContain("forked 150");
+    });
+
+    it("gets no more memory, and loses the process that asked for it", { timeout: LONG }, async () => {
+      const hog = `python3 -c "len(bytearray(${VIRTUAL_LIMITS.memoryMiB + 100} << 20))" && echo held`;
+      const tried = await order(`sh ${hog}`);
+      expect(tried).toMatch(/exit [1-9]|exit SIGKILL/);
+      expect(tried).not.toContain("held");
+      expect(await unbounded(hog)).toContain("held");
+    });
+
+    it("gets no more of the processors", { timeout: LONG }, async () => {
+      const spin = (seconds: number) =>
+        `for i in 1 2 3; do timeout ${seconds} sh -c "while :; do :; done" & done; wait`;
+      const share = async (cgroup: string) => {
+        const read = `awk "/usage_usec/{print \\$2}" /sys/fs/cgroup/system.slice/${cgroup}/cpu.stat; date +%s%N`;
+        const [from, began, to, ended] = (await asRoot(`${read}; sleep 6; ${read}`)).split("\n").map(Number);
+        return ((to ?? 0) - (from ?? 0)) / (((ended ?? 0) - (began ?? 0)) / 1000);
+      };
+      const spinning = order(`sh ${spin(18)}`);
+      await sleep(3000);
+      const bounded = await share("bailiwick-agent-puppet.service");
+      await spinning;
+      await asRoot(`systemd-run --quiet --collect --unit spin sh -c '${spin(30)}'`);
+      const free = await share("spin.service");
+      await asRoot("systemctl stop spin");
+      console.log(`processors: ${bounded.toFixed(2)} of ${VIRTUAL_LIMITS.cpus}, and ${free.toFixed(2)} unbounded`);
+      expect(bounded).toBeLessThan(VIRTUAL_LIMITS.cpus * 1.1);
+      expect(bounded).toBeGreaterThan(VIRTUAL_LIMITS.cpus * 0.5);
+      expect(free).toBeGreaterThan(VIRTUAL_LIMITS.cpus * 1.2);
+    });
   });
 
   it("whose power is cut while a release is made current serves the old or the new one, and takes the next", {

@@ -12,6 +12,7 @@ import type { Ledger } from "./ledger.ts";
 import type { Limiter } from "./limiter.ts";
 import { type CallLine, errorCode, logCall } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
+import { COSTLY } from "./quote.ts";
 import { type Refusal, Refused, sendJson, sendRefusal, type WireFormat, wireFormat } from "./refusal.ts";
 import type { RelayEnd } from "./relay.ts";
 import {
@@ -314,7 +315,7 @@ const CHOOSE_MODEL: Readonly<Partial<Record<ProviderKind, readonly string[]>>> =
 /** The fields of a body. One that a provider could read differently is refused, since its bytes are passed on. */
 function acceptedFields(route: Route, body: Buffer): JsonFields {
   try {
-    const fields = jsonFields(body);
+    const fields = jsonFields(body, COSTLY);
     const other = CHOOSE_MODEL[route.provider] ?? [];
     for (const name of fields.keys())
       if (other.includes(name.toLowerCase()))

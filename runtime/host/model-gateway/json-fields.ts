@@ -15,8 +15,43 @@ export class JsonError extends Error {
   }
 }
 
-/** Fields at the top of a JSON object: decoded key to the bytes of its value, `[start, end)`. */
-export type JsonFields = ReadonlyMap<string, readonly [start: number, end: number]>;
+/** The bytes of a value, `[start, end)`. */
+type Span = readonly [start: number, end: number];
+
+/** Fields at the top of a JSON object: decoded key to the bytes of its value. */
+export interface JsonFields extends ReadonlyMap<string, Span> {
+  /** How often each of the watched words is a whole string, key or value, anywhere in the document. */
+  readonly words: ReadonlyMap<string, number>;
+  /** Whether a plain letter (or `_`) is written as an escape somewhere: then a watched word may be there and not be counted. */
+  readonly hides: boolean;
+}
+
+/** Words to look for while a document is read anyway: of bytes that are ASCII, 1 to 31 of them. */
+export class WatchedWords {
+  readonly #words: ReadonlySet<string>;
+  /** By length and first byte, whether any word begins so: of most strings nothing else is looked at. */
+  readonly #begins = new Uint8Array(32 * 256);
+
+  constructor(words: readonly string[]) {
+    this.#words = new Set(words);
+    for (const word of words) this.#begins[word.length * 256 + word.charCodeAt(0)] = 1;
+  }
+
+  /** The word that these bytes are; undefined if they are none. */
+  at(bytes: Buffer, start: number, end: number): string | undefined {
+    const length = end - start;
+    if (length > 31 || this.#begins[length * 256 + (bytes[start] ?? 0)] === 0) return undefined;
+    const text = bytes.toString("latin1", start, end);
+    return this.#words.has(text) ? text : undefined;
+  }
+}
+
+class Fields extends Map<string, Span> implements JsonFields {
+  readonly words = new Map<string, number>();
+  hides = false;
+}
+
+const NONE = new WatchedWords([]);
 
 const [QUOTE, BACKSLASH, COMMA, COLON] = [0x22, 0x5c, 0x2c, 0x3a];
 const [OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET] = [0x7b, 0x7d, 0x5b, 0x5d];
@@ -28,10 +63,10 @@ const [OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET] = [0x7b, 0x7d, 0x5b
  * what a body would unfold to.
  * @throws JsonError
  */
-export function jsonFields(body: Uint8Array): JsonFields {
+export function jsonFields(body: Buffer, watched: WatchedWords = NONE): JsonFields {
   if (!isUtf8(body)) throw new JsonError("it is not valid UTF-8");
-  const scan = new Scanner(body);
-  const fields = new Map<string, readonly [number, number]>();
+  const fields = new Fields();
+  const scan = new Scanner(body, watched, fields);
   const folded = new Set<string>();
   scan.object((key, start, end) => {
     const fold = key.toLowerCase();
@@ -44,27 +79,27 @@ export function jsonFields(body: Uint8Array): JsonFields {
 }
 
 /** The value of a field if it is a string, number, boolean or null of at most 1 KiB; undefined if absent or anything else. */
-export function scalar(
-  body: Uint8Array,
-  fields: JsonFields,
-  key: string,
-): string | number | boolean | null | undefined {
+export function scalar(body: Buffer, fields: JsonFields, key: string): string | number | boolean | null | undefined {
   const span = fields.get(key);
   if (span === undefined) return undefined;
   const [start, end] = span;
   const first = body[start];
   if (first === OPEN_BRACE || first === OPEN_BRACKET || end - start > MAX_SCALAR) return undefined;
-  return JSON.parse(Buffer.from(body.subarray(start, end)).toString("utf8"));
+  return JSON.parse(body.toString("utf8", start, end));
 }
 
 type Expected = "value" | "value or ]" | "key" | "key or }" | ", or end";
 
 class Scanner {
-  readonly #bytes: Uint8Array;
+  readonly #bytes: Buffer;
+  readonly #watched: WatchedWords;
+  readonly #found: Fields;
   #at = 0;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Buffer, watched: WatchedWords, found: Fields) {
     this.#bytes = bytes;
+    this.#watched = watched;
+    this.#found = found;
   }
 
   /** Reads the whole document, which must be an object; `field` is called for each of its own keys once its value has been read. */
@@ -93,7 +128,7 @@ class Scanner {
         this.#byte(COLON);
         this.#space();
         if (isObject.length === 1) {
-          key = JSON.parse(Buffer.from(bytes.subarray(keyStart, keyEnd)).toString("utf8"));
+          key = JSON.parse(bytes.toString("utf8", keyStart, keyEnd));
           valueStart = this.#at;
         }
         expected = "value";
@@ -146,13 +181,25 @@ class Scanner {
   #string(): void {
     const bytes = this.#bytes;
     this.#byte(QUOTE);
+    const start = this.#at;
+    let at = start;
     for (;;) {
-      const byte = bytes[this.#at];
-      if (byte === undefined || byte < 0x20) this.#unexpected();
-      this.#at++;
-      if (byte === QUOTE) return;
-      if (byte === BACKSLASH) this.#escape();
+      const byte = bytes[at];
+      if (byte === undefined || byte < 0x20) {
+        this.#at = at;
+        this.#unexpected();
+      }
+      at++;
+      if (byte === QUOTE) break;
+      if (byte === BACKSLASH) {
+        this.#at = at;
+        this.#escape();
+        at = this.#at;
+      }
     }
+    this.#at = at;
+    const word = this.#watched.at(bytes, start, at - 1);
+    if (word !== undefined) this.#found.words.set(word, (this.#found.words.get(word) ?? 0) + 1);
   }
 
   #escape(): void {
@@ -162,8 +209,10 @@ class Scanner {
       if (!'"\\/bfnrt'.includes(letter)) this.#unexpected();
       return;
     }
-    const hex = Buffer.from(this.#bytes.subarray(this.#at, this.#at + 4)).toString("latin1");
+    const hex = this.#bytes.toString("latin1", this.#at, this.#at + 4);
     if (!/^[0-9A-Fa-f]{4}$/.test(hex)) this.#unexpected();
+    // of the punctuation only _ stands in words that are watched; < > & are written so by some clients
+    if (/^00[4-7]/.test(hex)) this.#found.hides = true;
     this.#at += 4;
   }
 
@@ -171,7 +220,7 @@ class Scanner {
   #word(): void {
     const start = this.#at;
     // 64 bytes are more than any number needs; a longer one is refused rather than read with doubt
-    const text = Buffer.from(this.#bytes.subarray(start, start + 65)).toString("latin1");
+    const text = this.#bytes.toString("latin1", start, start + 65);
     const word = /^(?:true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?)/.exec(text)?.[0];
     if (word === undefined || word.length > 64) this.#unexpected();
     this.#at += word.length;

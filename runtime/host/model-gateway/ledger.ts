@@ -17,6 +17,11 @@ interface Counter {
   promised: number;
 }
 
+interface Capped {
+  readonly counter: Counter;
+  readonly cap: number;
+}
+
 /** Money that a call under way may cost; settled once. */
 export interface Reservation {
   readonly amount: number;
@@ -39,10 +44,10 @@ export interface Entry {
   readonly agent: string;
   readonly route: string;
   readonly model: string;
-  readonly calls: number;
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-  readonly nanos: number;
+  calls: number;
+  inputTokens: number;
+  outputTokens: number;
+  nanos: number;
 }
 
 /** One cap as a report shows it, nanodollars. */
@@ -82,6 +87,8 @@ export class Ledger {
   readonly #write: StatementSync;
   readonly #add: StatementSync;
   readonly #counters = new Map<string, Counter>();
+  /** By agent and route, what holds for their calls as long as the day, the month and the caps are the same. */
+  readonly #cappedOf = new Map<string, { day: Period; month: Period; capped: readonly Capped[] }>();
   #pending = new Map<string, { day: string; entry: Entry }>();
   #calendar = new Calendar("UTC");
   #caps = new Map<string, { day: number | null; month: number | null }>();
@@ -110,6 +117,7 @@ export class Ledger {
   /** Other caps from now on. What was spent and is reserved stays. */
   configure(budgets: Budgets): void {
     this.#calendar = new Calendar(budgets.timeZone);
+    this.#cappedOf.clear();
     const amount = (usd: number | null) => (usd === null ? null : nanos(usd));
     this.#caps = new Map(
       budgets.caps.map(({ scope, usdPerDay, usdPerMonth }) => [
@@ -170,10 +178,18 @@ export class Ledger {
 
   /** Notes a call for the report; reaches the disk with the next `flush`. */
   note(entry: Omit<Entry, "calls">): void {
-    const day = this.#calendar.day(this.#now()).name;
-    const key = JSON.stringify([day, entry.agent, entry.route, entry.model]);
-    const before = this.#pending.get(key)?.entry;
-    this.#pending.set(key, { day, entry: sum(before, { ...entry, calls: 1 }) });
+    const day = this.#period("day").name;
+    // no name holds a line feed
+    const key = `${day}\n${entry.agent}\n${entry.route}\n${entry.model}`;
+    const known = this.#pending.get(key)?.entry;
+    if (known === undefined) {
+      this.#pending.set(key, { day, entry: { ...entry, calls: 1 } });
+      return;
+    }
+    known.calls++;
+    known.inputTokens += entry.inputTokens;
+    known.outputTokens += entry.outputTokens;
+    known.nanos += entry.nanos;
   }
 
   /** Writes what was noted, gives back what was promised beyond need, and forgets periods that are over. */
@@ -240,16 +256,22 @@ export class Ledger {
       }));
   }
 
-  #capped(agent: string, route: string): { counter: Counter; cap: number }[] {
+  #capped(agent: string, route: string): readonly Capped[] {
     if (this.#caps.size === 0) return [];
-    return scopes(agent, route).flatMap((scope) => {
+    const [day, month] = [this.#period("day"), this.#period("month")];
+    const key = `${agent}/${route}`;
+    const known = this.#cappedOf.get(key);
+    if (known !== undefined && known.day === day && known.month === month) return known.capped;
+    const capped = scopes(agent, route).flatMap((scope) => {
       const caps = this.#caps.get(scope);
       if (caps === undefined) return [];
-      return (["day", "month"] as const).flatMap((kind) => {
-        const cap = caps[kind];
-        return cap === null ? [] : [{ counter: this.#counter(scope, this.#period(kind)), cap }];
+      return [day, month].flatMap((period) => {
+        const cap = caps[period.kind];
+        return cap === null ? [] : [{ counter: this.#counter(scope, period), cap }];
       });
     });
+    this.#cappedOf.set(key, { day, month, capped });
+    return capped;
   }
 
   #capOf({ scope, period }: Counter): number | null {
@@ -315,15 +337,4 @@ function slice(cap: number): number {
 
 function scopes(agent: string, route: string): string[] {
   return ["host", `agent/${agent}`, `model/${route}`, `grant/${agent}/${route}`];
-}
-
-function sum(before: Entry | undefined, entry: Entry): Entry {
-  if (before === undefined) return entry;
-  return {
-    ...entry,
-    calls: before.calls + entry.calls,
-    inputTokens: before.inputTokens + entry.inputTokens,
-    outputTokens: before.outputTokens + entry.outputTokens,
-    nanos: before.nanos + entry.nanos,
-  };
 }

@@ -23,14 +23,13 @@ export class Metrics {
   readonly #firstByte = new Map<string, Histogram>();
 
   count(line: CallLine): void {
-    const who = { agent: line.agent ?? "", provider: line.route ?? "" };
+    const { agent, route: provider } = line;
     // a model is known to be granted once the call was not refused for it
-    const model = line.reason === null ? (line.model ?? "") : "";
-    const outcome = line.reason ?? line.outcome;
-    this.#add("calls_total", { ...who, model, outcome, status: String(line.status ?? "") }, 1);
-    if (line.inputTokens !== null) this.#add("input_tokens_total", { ...who, model }, line.inputTokens);
-    if (line.outputTokens !== null) this.#add("output_tokens_total", { ...who, model }, line.outputTokens);
-    if (line.usd !== null) this.#add("usd_total", { ...who, model }, line.usd);
+    const who = { agent: agent ?? "", provider: provider ?? "", model: line.reason === null ? (line.model ?? "") : "" };
+    this.#add("calls_total", { ...who, outcome: line.reason ?? line.outcome, status: String(line.status ?? "") }, 1);
+    if (line.inputTokens !== null) this.#add("input_tokens_total", who, line.inputTokens);
+    if (line.outputTokens !== null) this.#add("output_tokens_total", who, line.outputTokens);
+    if (line.usd !== null) this.#add("usd_total", who, line.usd);
     if (line.msToFirstByte !== null) this.#observe({ provider: who.provider }, line.msToFirstByte / 1000);
   }
 

@@ -1,5 +1,5 @@
 import type { ModelPrice, ProviderKind } from "../../policy/models/schema.ts";
-import { type JsonFields, jsonFields, scalar } from "./json-fields.ts";
+import { type JsonFields, jsonFields, scalar, WatchedWords } from "./json-fields.ts";
 import { worstCost } from "./price.ts";
 import { beyondTokens, value } from "./priceable.ts";
 import type { Endpoint } from "./routes.ts";
@@ -54,7 +54,7 @@ export function quote(
   if (usage === "chat" && scalar(body, fields, "stream") === true) includeUsage(body, fields, splices, changed);
   const input = Math.min(inputTokens(body, fields, price.contextTokens), price.contextTokens);
   // Anthropic writes its cache only where it is told to; others as they like
-  const cached = usage !== "messages" || body.includes('"cache_control"') || hidden(body);
+  const cached = usage !== "messages" || fields.words.has(CACHE) || fields.hides;
   return {
     body: splices.length === 0 ? body : spliced(body, splices),
     amount: worstCost(price, input, output, cached),
@@ -202,34 +202,24 @@ function includeUsage(body: Buffer, fields: JsonFields, splices: Splice[], chang
   changed.push(note);
 }
 
-const IMAGES = ['"image"', '"image_url"', '"input_image"'];
+const CACHE = "cache_control";
+const IMAGES = ["image", "image_url", "input_image"];
 /** What stands for content elsewhere, or unfolds to more tokens than it has bytes. */
 const UNBOUNDED = [
-  ...['"document"', '"file"', '"input_file"', '"file_id"', '"container_upload"', '"search_result"'],
-  ...['"input_audio"', '"audio"', '"video"', '"video_url"', '"item_reference"'],
-  ...['"inlineData"', '"inline_data"', '"fileData"', '"file_data"'],
+  ...["document", "file", "input_file", "file_id", "container_upload", "search_result"],
+  ...["input_audio", "audio", "video", "video_url", "item_reference"],
+  ...["inlineData", "inline_data", "fileData", "file_data"],
 ];
+
+/** Words of a body that say what it can cost; its fields are to be read with these. */
+export const COSTLY = new WatchedWords([CACHE, ...IMAGES, ...UNBOUNDED]);
+
 const ELSEWHERE = ["previous_response_id", "conversation", "prompt", "cachedContent", "cached_content"];
 
 function inputTokens(body: Buffer, fields: JsonFields, contextTokens: number): number {
   if (ELSEWHERE.some((name) => fields.has(name) && scalar(body, fields, name) !== null)) return contextTokens;
-  if (hidden(body) || UNBOUNDED.some((word) => body.includes(word))) return contextTokens;
-  const images = IMAGES.reduce((sum, word) => sum + occurrences(body, word), 0);
+  const { words, hides } = fields;
+  if (hides || UNBOUNDED.some((word) => words.has(word))) return contextTokens;
+  const images = IMAGES.reduce((sum, word) => sum + (words.get(word) ?? 0), 0);
   return body.length + OWN_TOKENS + images * IMAGE_TOKENS;
-}
-
-function occurrences(body: Buffer, word: string): number {
-  let found = 0;
-  for (let at = body.indexOf(word); at !== -1; at = body.indexOf(word, at + 1)) found++;
-  return found;
-}
-
-/** Whether a plain letter is written as an escape: then a word could be in the body that a search does not find. */
-function hidden(body: Buffer): boolean {
-  for (let at = body.indexOf("\\u00"); at !== -1; at = body.indexOf("\\u00", at + 1)) {
-    const digit = body[at + 4] ?? 0;
-    if (digit >= 0x34 && digit <= 0x37) return true;
-    // of the punctuation only _ (005f, above) stands in the words; < > & are written so by some clients
-  }
-  return false;
 }

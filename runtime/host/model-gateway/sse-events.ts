@@ -9,6 +9,7 @@ const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
  */
 export class SseEvents {
   readonly #limit: number;
+  readonly #matters: (chunk: Buffer) => boolean;
   readonly #onEvent: (data: readonly Buffer[]) => void;
   #partial: Buffer[] = [];
   #data: Buffer[] = [];
@@ -17,9 +18,14 @@ export class SseEvents {
   #afterCr = false;
   #overflowed = false;
 
-  /** @param limit most bytes of one event; with a larger one the stream is given up */
-  constructor(limit: number, onEvent: (data: readonly Buffer[]) => void) {
+  /**
+   * @param limit most bytes of one event; with a larger one the stream is given up
+   * @param matters whether there may be an event among these bytes that is wanted; a chunk that is whole events, none of
+   * them wanted, is not taken apart
+   */
+  constructor(limit: number, matters: (chunk: Buffer) => boolean, onEvent: (data: readonly Buffer[]) => void) {
     this.#limit = limit;
+    this.#matters = matters;
     this.#onEvent = onEvent;
   }
 
@@ -29,6 +35,10 @@ export class SseEvents {
   }
 
   push(chunk: Buffer): void {
+    if (this.#isWhole(chunk) && !this.#matters(chunk)) {
+      this.#first = false;
+      return;
+    }
     let start = 0;
     // an LF after a CR that ended the chunk before belongs to it
     if (this.#afterCr && chunk[0] === LF) start = 1;
@@ -57,6 +67,15 @@ export class SseEvents {
     if (this.#overflowed) return;
     if (this.#partial.length > 0) this.#line(Buffer.alloc(0));
     this.#dispatch();
+  }
+
+  /** Whether a chunk begins where an event begins and ends where one ends, in the line ends that providers write. */
+  #isWhole(chunk: Buffer): boolean {
+    const { length } = chunk;
+    if (length > this.#limit || this.#overflowed || this.#afterCr) return false;
+    return (
+      chunk[length - 1] === LF && chunk[length - 2] === LF && this.#partial.length === 0 && this.#data.length === 0
+    );
   }
 
   #line(rest: Buffer): void {

@@ -9,6 +9,8 @@ type Usage = NonNullable<Endpoint["usage"]>;
 const MAX_BYTES = 16 * 1024 * 1024;
 
 const WORD = Buffer.from('"usage');
+const STOP = Buffer.from('"message_stop"');
+const [QUOTE, COLON, SPACE, N] = [0x22, 0x3a, 0x20, 0x6e];
 
 /** Reads off an answer, as it passes, what it used. Changes nothing and never throws. */
 export class UsageMeter {
@@ -27,7 +29,8 @@ export class UsageMeter {
   constructor(provider: ProviderKind, usage: Usage, stream: boolean) {
     this.#provider = provider;
     this.#usage = usage;
-    this.#events = stream ? new SseEvents(MAX_BYTES, (parts) => this.#event(parts)) : null;
+    const matters = usage === "messages" ? mayMatter : mentionsUsage;
+    this.#events = stream ? new SseEvents(MAX_BYTES, matters, (parts) => this.#event(parts)) : null;
   }
 
   push(chunk: Buffer): void {
@@ -57,7 +60,7 @@ export class UsageMeter {
   }
 
   #event(parts: readonly Buffer[]): void {
-    if (this.#usage === "messages" ? !mayMatter(parts) : !mentionsUsage(parts)) return;
+    if (!parts.some(this.#usage === "messages" ? mayMatter : mentionsUsage)) return;
     const event = parse(parts.map(String).join("\n"));
     if (!isFields(event)) return;
     if (this.#usage === "messages") this.#anthropic(event);
@@ -102,18 +105,17 @@ function place(usage: Usage, document: Readonly<Record<string, unknown>>): unkno
 }
 
 /** Most events say nothing of usage, or `"usage":null`, and need not be parsed. */
-function mentionsUsage(parts: readonly Buffer[]): boolean {
-  return parts.some((part) => {
-    for (let at = part.indexOf(WORD); at !== -1; at = part.indexOf(WORD, at + 1)) {
-      const after = part.toString("latin1", at, at + 14);
-      if (!/^"usage": ?null/.test(after)) return true;
-    }
-    return false;
-  });
+function mentionsUsage(bytes: Buffer): boolean {
+  for (let at = bytes.indexOf(WORD); at !== -1; at = bytes.indexOf(WORD, at + 1)) {
+    const end = at + WORD.length;
+    const value = bytes[end + 2] === SPACE ? end + 3 : end + 2;
+    if (bytes[end] !== QUOTE || bytes[end + 1] !== COLON || bytes[value] !== N) return true;
+  }
+  return false;
 }
 
-function mayMatter(parts: readonly Buffer[]): boolean {
-  return mentionsUsage(parts) || parts.some((part) => part.includes('"message_stop"'));
+function mayMatter(bytes: Buffer): boolean {
+  return mentionsUsage(bytes) || bytes.includes(STOP);
 }
 
 function parse(text: string): unknown {

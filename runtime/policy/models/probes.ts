@@ -1,9 +1,12 @@
-import { GATEWAY_PORT } from "../../spec/names.ts";
+import { sha256 } from "../../spec/digest.ts";
+import { GATEWAY_ADMIN_PORT, GATEWAY_PORT } from "../../spec/names.ts";
 import { hostPrincipals } from "../egress/principals.ts";
 import { broken, held, unless, unprovable, words } from "../judgement.ts";
 import type { Outcome, Probe, Subject } from "../probe.ts";
 import { gatewayConfig } from "./gateway-config.ts";
 import { GatewayConfig } from "./schema.ts";
+
+const CONFIG = "/opt/bailiwick/current/etc/gateway/gateway.json";
 
 /** What the probe units hold in place of a virtual key; see the release's probe units. */
 const DUMMY_KEY = "dummy";
@@ -13,7 +16,7 @@ export function modelProbes({ spec, manifest }: Subject): Probe[] {
   const hasGateway = hostPrincipals(spec).some(({ kind }) => kind === "gateway");
   return [
     ...spec.grants.invoke.map(({ agent, model }) => route(agent, model)),
-    ...(hasGateway ? [grants({ spec, manifest })] : []),
+    ...(hasGateway ? [grants({ spec, manifest }), inForce()] : []),
   ];
 }
 
@@ -50,7 +53,7 @@ function grants({ spec }: Subject): Probe<Outcome> {
     vantage: "root",
     title: "the gateway's configuration holds the granted models and no others",
     expected: `${wanted.routes.length} providers, keys of ${wanted.keys.join(", ") || "nobody"}`,
-    read: (host) => host.root({ do: "text", path: "/opt/bailiwick/current/etc/gateway/gateway.json" }),
+    read: (host) => host.root({ do: "text", path: CONFIG }),
     judge: (outcome) => {
       if (!outcome.ok) return broken(`the configuration cannot be read: ${words(outcome)}`);
       const parsed = parse(String(outcome.value));
@@ -71,6 +74,30 @@ function grants({ spec }: Subject): Probe<Outcome> {
           : [`it listens at ${found.listen.host}:${found.listen.port}`]),
       ];
       return unless(problems, "as granted");
+    },
+  };
+}
+
+/** The gateway takes a new configuration without a restart, so what lies there need not be what it goes by. */
+function inForce(): Probe<{ file: Outcome; status: Outcome }> {
+  return {
+    id: "root/gateway-in-force",
+    vantage: "root",
+    title: "the gateway goes by that configuration, and no other that it read before",
+    expected: "the file's sha256",
+    read: async (host) => {
+      const [file, status] = await Promise.all([
+        host.root({ do: "text", path: CONFIG }),
+        host.root({ do: "http-text", port: GATEWAY_ADMIN_PORT, path: "/status" }),
+      ]);
+      return { file, status };
+    },
+    judge: ({ file, status }) => {
+      if (!file.ok) return broken(`the configuration cannot be read: ${words(file)}`);
+      if (!status.ok) return unprovable(words(status), "the gateway does not say by which configuration it goes");
+      const digest = /"config":"([0-9a-f]{64})"/.exec(String(status.value))?.[1];
+      if (digest === sha256(String(file.value))) return held("the file's sha256");
+      return broken(`another: ${digest?.slice(0, 12) ?? "none"}`);
     },
   };
 }

@@ -37,7 +37,7 @@ const egressTemplate = load("egress.service");
 const probeTemplate = load("probe.service");
 
 /** Node.js' options for the gateway: a small heap, since what is large in it, the bodies, lies outside of that. */
-export const GATEWAY_HEAP = ["--max-semi-space-size=2", "--max-old-space-size=192"];
+export const GATEWAY_HEAP = ["--max-semi-space-size=4", "--max-old-space-size=192"];
 
 /** Names of the sealed credentials that a principal's unit loads, sorted. */
 export function unitCredentials(spec: HostSpec, principal: Principal): string[] {

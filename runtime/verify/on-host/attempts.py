@@ -4,7 +4,7 @@ import errno, hashlib, json, os, platform, shutil, socket, stat, struct, subproc
 from concurrent.futures import ThreadPoolExecutor
 
 SECONDS = 3.0
-NETWORK = {"connect", "tls", "http", "udp", "resolve"}
+NETWORK = {"connect", "tls", "http", "http-text", "udp", "resolve"}
 TEXT_BYTES = 1 << 20
 
 
@@ -48,7 +48,7 @@ def tls(host, port, name):
             raise Refused("HANDSHAKE", str(error))
 
 
-def http(port, path, headers):
+def http_status(port, path, headers):
     lines = [f"GET {path} HTTP/1.1", f"host: 127.0.0.1:{port}", "connection: close"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     with opened("127.0.0.1", port) as s:
@@ -60,6 +60,23 @@ def http(port, path, headers):
         return int(answer.split(b" ", 2)[1])
     except (IndexError, ValueError):
         raise Refused("NOT_HTTP")
+
+
+def http_text(port, path):
+    """What a server on this host answers, of at most 64 KiB."""
+    import http.client
+
+    call = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        call.request("GET", path)
+        answer = call.getresponse()
+        if answer.status != 200:
+            raise Refused(f"HTTP_{answer.status}")
+        return answer.read(65536).decode()
+    except http.client.HTTPException:
+        raise Refused("NOT_HTTP")
+    finally:
+        call.close()
 
 
 def udp(host, port):
@@ -320,7 +337,8 @@ def listening():
 ATTEMPTS = {
     "connect": connect,
     "tls": tls,
-    "http": http,
+    "http": http_status,
+    "http-text": http_text,
     "udp": udp,
     "resolve": resolve,
     "bind": bind,

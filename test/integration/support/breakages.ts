@@ -267,7 +267,7 @@ const GATEWAY_STOPPED: Breakage = {
 
 const GATEWAY_OPEN = edit(
   "the gateway's configuration grants more",
-  ["root/gateway-grants", "root/release"],
+  ["root/gateway-grants", "root/gateway-in-force", "root/release"],
   `${CURRENT}/etc/gateway/gateway.json`,
   's/"models":\\["demo"/"models":["demo","other"/',
 );

@@ -1,5 +1,8 @@
 import { resolve } from "node:path";
 
+/** What its agent may use: less than the machine has of each. */
+export const VIRTUAL_LIMITS = { memoryMiB: 256, cpus: 0.8, tasks: 64 };
+
 /** App of one host as a virtual machine; `KIT` in it is to be replaced. The agent's environment says the version. */
 export const virtualApp = (version: number) => `
 import { App, TerraformStack } from "cdktf";
@@ -20,6 +23,7 @@ const puppet = host.addAgent("puppet", {
     health: "/healthz",
     ask: "/v1/chat/completions",
   }),
+  limits: ${JSON.stringify(VIRTUAL_LIMITS)},
 });
 host.addModel("demo", ModelProvider.demo()).grantInvoke(puppet, { models: ["demo"] });
 host.addWorkspace("desk").grantReadWrite(puppet);

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { gatewayConfig } from "../../../runtime/policy/models/gateway-config.ts";
 import { modelProbes } from "../../../runtime/policy/models/probes.ts";
 import type { GatewayConfig } from "../../../runtime/policy/models/schema.ts";
+import { sha256 } from "../../../runtime/spec/digest.ts";
 import { done, failed, judgeOf, sampleSubject } from "./judged.ts";
 
 const subject = sampleSubject();
@@ -13,6 +14,7 @@ it("there is a probe for each model an agent may call, and none for any other", 
     "agent/ops/model/demo",
     "agent/web-hook/model/demo",
     "root/gateway-grants",
+    "root/gateway-in-force",
   ]);
 });
 
@@ -72,5 +74,22 @@ describe("the gateway's configuration on the host", () => {
     expect(judge(failed("ENOENT")).verdict).toBe("broken");
     expect(judge(done("{")).verdict).toBe("unprovable");
     expect(judge(done('{"routes":[]}')).verdict).toBe("unprovable");
+  });
+});
+
+describe("the configuration that the gateway goes by", () => {
+  const judge = judgeOf(probes, "root/gateway-in-force");
+  const file = done('{"listen":{}}');
+  const says = (text: string) => judge({ file, status: done(`{"config":"${sha256(text)}","providers":[]}`) });
+
+  it("is the file, or an older one", () => {
+    expect(says('{"listen":{}}').verdict).toBe("held");
+    expect(says("older")).toEqual({ verdict: "broken", found: `another: ${sha256("older").slice(0, 12)}` });
+    expect(judge({ file, status: done("{}") })).toEqual({ verdict: "broken", found: "another: none" });
+  });
+
+  it("is not known while the gateway does not answer, and nothing to go by if there is no file", () => {
+    expect(judge({ file, status: failed("ECONNREFUSED") }).verdict).toBe("unprovable");
+    expect(judge({ file: failed("ENOENT"), status: done("{}") }).verdict).toBe("broken");
   });
 });

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
-import { JsonError, jsonFields, scalar } from "../../../../runtime/host/model-gateway/json-fields.ts";
+import { JsonError, jsonFields, scalar, WatchedWords } from "../../../../runtime/host/model-gateway/json-fields.ts";
 
 /** A small repeatable source of numbers below n. */
 function source(seed: number) {
@@ -89,6 +89,29 @@ describe("jsonFields", () => {
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(20e6);
     const keys = Array.from({ length: 257 }, (_, i) => `"k${i}":0`).join(",");
     expect(() => jsonFields(Buffer.from(`{${keys}}`))).toThrow(/more than 256/);
+  });
+});
+
+describe("watched words", () => {
+  const watched = new WatchedWords(["image", "file_id", "file"]);
+  const found = (text: string) => {
+    const { words, hides } = jsonFields(Buffer.from(text), watched);
+    return [Object.fromEntries(words), hides];
+  };
+
+  it("are counted as whole strings, keys and values, at any depth", () => {
+    expect(found('{"image":{"file_id":["image",{"image":1}]},"a":"file"}')).toEqual([
+      { image: 3, file_id: 1, file: 1 },
+      false,
+    ]);
+    expect(found('{"a":"an image","images":"\\"image\\"","imagE":"fil","ifile":"mage"}')).toEqual([{}, false]);
+  });
+
+  it("may hide where a letter is written as an escape, and only there", () => {
+    expect(found('{"a":{"im\\u0061ge":1}}')).toEqual([{}, true]);
+    expect(found('{"a":"file\\u005fid"}')).toEqual([{}, true]);
+    expect(found('{"a":"inp\\u0075t"}')).toEqual([{}, true]);
+    expect(found('{"a":"\\u003cfile\\u003e \\u00e9 \\\\u0061 \\n"}')).toEqual([{}, false]);
   });
 });
 

@@ -73,6 +73,26 @@ describe("the usage meter", () => {
     );
   });
 
+  it("reads events that come one by one, or several at once, as providers send them", () => {
+    const sizes = fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1 });
+    fc.assert(
+      fc.property(tokens, tokens, fc.array(content), sizes, ending, (input, output, contents, groups, end) => {
+        const events = [
+          ...contents.map((text) => event({ choices: [{ delta: { content: text } }], usage: null }, end)),
+          event({ choices: [], usage: usage(input, output) }, end),
+          `data: [DONE]${end}${end}`,
+        ];
+        const parts: Buffer[] = [];
+        for (let i = 0, at = 0; at < events.length; i++) {
+          const size = groups[i % groups.length] ?? 1;
+          parts.push(Buffer.from(events.slice(at, at + size).join("")));
+          at += size;
+        }
+        expect(meter("chat", parts)).toEqual([input, output]);
+      }),
+    );
+  });
+
   it("knows nothing of a stream that is cut anywhere before its terminal usage", () => {
     for (const [kind, events, terminal] of [
       ["chat", OPENAI_EVENTS, 4],
@@ -129,7 +149,9 @@ describe("the usage meter", () => {
 
   it("reads data that is spread over lines, and events without a last empty line", () => {
     const lines = JSON.stringify({ choices: [], usage: usage(3, 4) }, null, 1).split("\n");
-    expect(meter("chat", [Buffer.from(lines.map((line) => `data:${line}\n`).join(""))])).toEqual([3, 4]);
+    const data = lines.map((line) => Buffer.from(`data:${line}\n`));
+    expect(meter("chat", [Buffer.concat(data)])).toEqual([3, 4]);
+    expect(meter("chat", data)).toEqual([3, 4]);
   });
 
   it("gives up on an event larger than 16 MiB, and holds no more than that", () => {
