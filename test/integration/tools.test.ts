@@ -129,9 +129,9 @@ async function calls(server: string, list: [string, object][]) {
 describe("workspaces with a seed", { timeout: 200_000 }, () => {
   it("hold it from the start, for the agent to read and write", async () => {
     const said = await asAgent(
-      "cd /workspaces/desk; cat notes link ../repo/file; ls; test -x bin/tool && echo more >>notes; tail -1 notes",
+      "cd /workspaces/desk; cat notes link ../repo/file; ls; stat -c %A bin/tool | cut -c4; echo more >>notes; tail -1 notes",
     );
-    expect(said).toBe("of the seed\nof the seed\nfirst\nbin\nlink\nnotes\nmore\nexit 0");
+    expect(said).toBe("of the seed\nof the seed\nfirst\nbin\nlink\nnotes\nx\nmore\nexit 0");
     expect(await asAgent("echo x >/workspaces/repo/file")).toContain("Read-only file system");
   });
 
