@@ -134,6 +134,8 @@ describe.skipIf(missing !== undefined)("a session of a shell", () => {
     expect(leftOutBytes).toBe(588_895 - 1024);
     expect(output).toContain(`\n[${588_895 - 1024} bytes left out]\n`);
     expect(Buffer.byteLength(output)).toBeLessThan(1100);
+    const whole = `${"a".repeat(511)}é${"b".repeat(400)}`;
+    expect((await session.run(`printf ${whole}`)).output, "half of 1024 bytes ends within a character").toBe(whole);
   });
 
   it("ends a command after its time, with all that it started, whatever that did to be left alone", async () => {

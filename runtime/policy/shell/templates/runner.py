@@ -87,12 +87,13 @@ class Kept:
             self.left_out += cut
 
     def text(self):
-        gap = f"\n[{self.left_out} bytes left out]\n" if self.left_out else ""
-        return self.head.decode(errors="replace") + gap + b"".join(self.tail).decode(errors="replace")
+        # a character may lie across the two parts
+        gap = f"\n[{self.left_out} bytes left out]\n".encode() if self.left_out else b""
+        return (bytes(self.head) + gap + b"".join(self.tail)).decode(errors="replace")
 
 
 def run(arguments, taken_back):
-    """Runs one command: what the tool's schema says of its end, and its output. `taken_back` is a descriptor that can be read as soon as it is."""
+    """Runs one command: how it ended, as the tool's schema says it, and its output. Of one that is taken back, `taken_back` can be read."""
     until = time.monotonic() + min(arguments.get("seconds", CONFIG["seconds"]), CONFIG["seconds"])
     child = subprocess.Popen(
         ["/bin/sh", "-c", arguments["command"]],
