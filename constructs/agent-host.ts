@@ -6,7 +6,8 @@ import { canonicalJson, digestOf } from "../runtime/spec/digest.ts";
 import { type HostSpec, parseHostSpec, SpecError } from "../runtime/spec/host-spec.ts";
 import { Name, PRINCIPAL_UIDS, principalUid } from "../runtime/spec/names.ts";
 import { Access } from "./access.ts";
-import { Agent, type LimitProps, limitsOf } from "./agent.ts";
+import { Agent } from "./agent.ts";
+import { type LimitProps, limitsOf } from "./agent-limits.ts";
 import { type AssembledSpec, assembleSpec, secretsOf } from "./assemble-spec.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import { type BudgetProps, budgetOf } from "./budget.ts";
@@ -27,7 +28,7 @@ import type { Secret } from "./secret.ts";
 import { specFile, writeSpecAtSynth } from "./spec-files.ts";
 import { untraced } from "./untraced.ts";
 import { type FirstBoot, firstBoot } from "./user-data.ts";
-import { Workspace } from "./workspace.ts";
+import { Workspace, type WorkspaceProps, workspaceSpec } from "./workspace.ts";
 
 export interface AgentHostProps<M extends Machine> {
   /** Where the host runs, in the same stack. A machine carries one host. */
@@ -193,7 +194,11 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       machine,
       digests: () => ({
         spec: digestOf(this.toSpec()),
-        components: componentsDigest([...this.#agents.values()], [...this.#models.values()]),
+        components: componentsDigest(
+          [...this.#agents.values()],
+          [...this.#models.values()],
+          [...this.#workspaces.values()],
+        ),
       }),
       values: () => this.#assemble().values,
     });
@@ -252,9 +257,9 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   /**
    * A directory on the data volume that outlives the machine. No agent sees it before a grant.
    * @param name 1 to 20 of a-z, 0-9 and single hyphens; agents see it at `/workspaces/<name>`
-   * @throws Refusal for a bad or taken name; `/`, a path or `$HOME` is no name
+   * @throws Refusal for a bad or taken name; `/`, a path or `$HOME` is no name; a quota or a seed that is none, an unknown key
    */
-  addWorkspace(name: string): Workspace {
+  addWorkspace(name: string, props: WorkspaceProps = {}): Workspace {
     const path = this.#book.path(`addWorkspace("${String(name)}")`);
     if (typeof name === "string" && /[/~$\\]/.test(name))
       refuse(
@@ -263,7 +268,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
         "a workspace is a directory of its own on the data volume, no path of any machine; give a name",
       );
     this.#free(path, "workspace", name, this.#workspaces);
-    const workspace = new Workspace(this, this.#book, name);
+    const workspace = new Workspace(this, this.#book, name, workspaceSpec(path, props));
     this.#workspaces.set(name, workspace);
     return workspace;
   }

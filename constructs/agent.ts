@@ -1,54 +1,11 @@
 import { Construct } from "constructs";
-import { z } from "zod";
-import { DnsName, GrantableAddress } from "../runtime/policy/egress/schema.ts";
-import { Limits } from "../runtime/policy/limits/schema.ts";
+import type { Limits } from "../runtime/policy/limits/schema.ts";
 import type { Budget } from "../runtime/policy/models/schema.ts";
+import { type EgressProps, grantAddress, grantName } from "./egress.ts";
 import type { GrantBook } from "./grants.ts";
-import { checked, knownKeys, Refusal, refuse } from "./refuse.ts";
+import { Refusal } from "./refuse.ts";
 import type { Runtime } from "./runtime.ts";
-
-export interface EgressProps {
-  /**
-   * TCP port.
-   * @default 443, by TLS with this server name alone
-   */
-  readonly port?: number;
-}
-
-export interface LimitProps {
-  /**
-   * Most memory, MiB. A process of the agent that needs more is ended.
-   * @default 2048
-   */
-  readonly memoryMiB?: number;
-  /**
-   * Most processor time, in processors: 0.5 is half of one.
-   * @default 2
-   */
-  readonly cpus?: number;
-  /**
-   * Most processes and threads at one time.
-   * @default 512
-   */
-  readonly tasks?: number;
-  /**
-   * Lines of log in ten seconds; what is more is dropped.
-   * @default 1000
-   */
-  readonly logLines?: number;
-}
-
-/** @throws Refusal for an unknown limit, or a number that is none */
-export function limitsOf(path: string, props: LimitProps | undefined): Partial<Limits> | undefined {
-  if (props === undefined) return undefined;
-  knownKeys(path, props, Object.keys(Limits.shape));
-  const given = Object.entries(props).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(
-    given.map(([key, value]) => [key, checked(`${path}.${key}`, Limits.shape[key as keyof Limits], value)]),
-  );
-}
-
-const Port = z.number().int("must be a whole number").min(1).max(65535);
+import { Shell, type ShellProps } from "./shell.ts";
 
 /** An agent on a host: a principal with its own user, sandbox and grants. Made by `host.addAgent`. */
 export class Agent extends Construct {
@@ -86,16 +43,7 @@ export class Agent extends Construct {
    * @throws Refusal for a wildcard, a URL, a port in the name, an IP address, a token, or a name granted before
    */
   allowEgress(name: string, props: EgressProps = {}): this {
-    const where = `agents.${this.name}.allowEgress`;
-    const path = this.book.path(where);
-    knownKeys(path, props, ["port"]);
-    if (typeof name === "string" && name.includes("*"))
-      refuse(path, name, "wildcards are not granted; allow each exact name, such as api.example.com");
-    const host = checked(path, DnsName, name);
-    const port = checked(`${path}.port`, Port, props.port ?? 443);
-    const principal = `agent/${this.name}`;
-    if (port === 443) this.book.egress(where, { principal, name: host });
-    else this.book.connect(where, { principal, host, port });
+    grantName(this.#grantee, name, props);
     return this;
   }
 
@@ -106,14 +54,25 @@ export class Agent extends Construct {
    * @throws Refusal for a network, a name, such an address, a token, or a port granted before
    */
   allowAddress(address: string, port: number): this {
-    const where = `agents.${this.name}.allowAddress`;
-    const path = this.book.path(where);
-    this.book.connect(where, {
-      principal: `agent/${this.name}`,
-      host: checked(path, GrantableAddress, address),
-      port: checked(`${path}.port`, Port, port),
-    });
+    grantAddress(this.#grantee, address, port);
     return this;
+  }
+
+  /**
+   * The agent may run commands, through the guard, as tool `run` of an MCP server that it knows as `shell`. They run under a
+   * second uid, which sees the agent's workspaces themselves (no copies) and nothing else of the agent; what they may reach on
+   * the network is granted on what this returns. Without it OpenClaw's own `exec` is denied, and stays so with it.
+   * @throws Refusal for a workspace that the agent is not granted, a bound out of range, a uid that is taken, an unknown key,
+   * a token, or a second shell
+   */
+  grantShell(props: ShellProps = {}): Shell {
+    const shell = new Shell(this.book, this.name, props);
+    this.book.shell(shell);
+    return shell;
+  }
+
+  get #grantee() {
+    return { book: this.book, principal: `agent/${this.name}`, where: `agents.${this.name}` };
   }
 }
 

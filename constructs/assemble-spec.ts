@@ -86,14 +86,18 @@ export function assembleSpec(host: HostParts): AssembledSpec {
         { uid, runtime: runtime.spec, budget, ...(limits === undefined ? {} : { limits }) },
       ]),
     ),
-    workspaces: Object.fromEntries(host.workspaces.map(({ name }) => [name, {}])),
+    workspaces: Object.fromEntries(host.workspaces.map(({ name, spec }) => [name, spec])),
     ...(host.mcpServers.length === 0 ? {} : { mcpServers: Object.fromEntries(host.mcpServers.map(serverEntry)) }),
-    grants: host.grants.all(),
+    grants: { ...host.grants.all(), ...shellGrants(host.grants) },
     budget: host.budget,
     timeouts: host.timeouts,
     keepReleases: host.keepReleases,
   };
   return { spec, values };
+}
+
+function shellGrants({ shells }: GrantBook): Pick<HostSpec["grants"], "shell"> {
+  return shells.length === 0 ? {} : { shell: shells.map((shell) => shell.grant()) };
 }
 
 /** What Terraform knows of the machine at apply only is bound, as `machine.<field>`. */

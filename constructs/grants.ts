@@ -1,5 +1,6 @@
 import type { HostSpec } from "../runtime/spec/host-spec.ts";
 import { Refusal } from "./refuse.ts";
+import type { Shell } from "./shell.ts";
 
 type Grants = HostSpec["grants"];
 
@@ -15,6 +16,7 @@ export class GrantBook {
   readonly #egress: Grants["egress"] = [];
   readonly #connect: Grants["connect"] = [];
   readonly #call: NonNullable<Grants["call"]> = [];
+  readonly #shells: Shell[] = [];
 
   constructor(host: string) {
     this.host = host;
@@ -90,6 +92,18 @@ export class GrantBook {
     this.#call.push(grant);
   }
 
+  shell(shell: Shell): void {
+    if (this.#shells.some(({ agent }) => agent === shell.agent))
+      this.#twice(`agents.${shell.agent}.grantShell`, `a shell to agent "${shell.agent}"`, "an agent has one");
+    this.#shells.push(shell);
+  }
+
+  /** The shells that were granted: each a principal of the host. */
+  get shells(): readonly Shell[] {
+    return this.#shells;
+  }
+
+  /** All but the shells, which are asked for what they see of it. */
   all(): Grants {
     return {
       invoke: [...this.#invoke],

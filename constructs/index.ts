@@ -1,6 +1,7 @@
 export { Access, type AccessFromEnvProps, type AdminProps, type Anywhere, type SshAccessProps } from "./access.ts";
-export type { Agent, LimitProps } from "./agent.ts";
+export type { Agent } from "./agent.ts";
 export { AgentHost, type AgentHostProps, type AgentProps } from "./agent-host.ts";
+export type { LimitProps } from "./agent-limits.ts";
 export { Argument } from "./argument.ts";
 export type { BudgetProps } from "./budget.ts";
 /** Bindings of the Hetzner resources in use, for networks, placement groups and volumes of a team's own. */
@@ -24,5 +25,7 @@ export {
 export { Refusal } from "./refuse.ts";
 export { type CommandProps, type OpenClawProps, Runtime } from "./runtime.ts";
 export { Secret, type SecretOptions } from "./secret.ts";
+export { Seed } from "./seed.ts";
 export { Setting } from "./setting.ts";
-export type { Workspace } from "./workspace.ts";
+export type { Shell, ShellProps } from "./shell.ts";
+export type { Workspace, WorkspaceProps } from "./workspace.ts";

@@ -2,6 +2,7 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Component } from "../bundle/component.ts";
 import { folderComponent } from "../bundle/folder.ts";
+import { gitSeedComponent } from "../bundle/git-seed.ts";
 import { hostProgramComponent } from "../bundle/host-program.ts";
 import { lockedServerComponent } from "../bundle/locked-server.ts";
 import { nodeComponent } from "../bundle/node.ts";
@@ -34,6 +35,9 @@ function build(
   const server = name.startsWith("mcp-server-") ? spec.mcpServers?.[name.slice("mcp-server-".length)] : undefined;
   if (server?.source.kind === "npm")
     return lockedServerComponent(resolve(project, server.source.folder), server.source.lock, { name, progress });
+  const seed = name.startsWith("seed-") ? spec.workspaces[name.slice("seed-".length)]?.seed : undefined;
+  if (seed?.kind === "git") return gitSeedComponent(seed, { name, progress });
+  if (seed !== undefined) return folderComponent(resolve(project, seed.source), { name, progress });
   const service = name.startsWith("service-") ? spec.models[name.slice("service-".length)]?.service : undefined;
   if (service !== undefined) return folderComponent(resolve(project, service.source), { name, progress });
   const agent = name.startsWith("command-") ? spec.agents[name.slice("command-".length)] : undefined;

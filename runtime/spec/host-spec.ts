@@ -3,6 +3,7 @@ import { ConnectGrant, EgressGrant } from "../policy/egress/schema.ts";
 import { Limits } from "../policy/limits/schema.ts";
 import { Budget, InvokeGrant, ModelProviderSpec, TimeZone } from "../policy/models/schema.ts";
 import { SecretSource } from "../policy/secrets/schema.ts";
+import { ShellGrant } from "../policy/shell/schema.ts";
 import { CallGrant, McpServerSpec } from "../policy/tools/schema.ts";
 import { MountGrant, ServerMountGrant, WorkspaceSpec } from "../policy/workspaces/schema.ts";
 import { Binding, bindable } from "./binding.ts";
@@ -153,14 +154,15 @@ const HostFields = z
           .array(ServerMountGrant)
           .optional()
           .describe("Which MCP server sees which workspace. Absent: none."),
-        egress: z.array(EgressGrant).describe("Which agent may reach which name by TLS."),
+        egress: z.array(EgressGrant).describe("Which principal may reach which name by TLS."),
         connect: z
           .array(ConnectGrant)
-          .describe("Which agent may reach which other port of a name, or port of an address."),
+          .describe("Which principal may reach which other port of a name, or port of an address."),
         call: z
           .array(CallGrant)
           .optional()
           .describe("Which agent may call which tools of which MCP server. Absent: none."),
+        shell: z.array(ShellGrant).optional().describe("Which agent may run commands. Absent: none."),
       })
       .describe("Everything that is allowed. What is not listed is denied."),
     budget: z

@@ -39,6 +39,16 @@ export const ReleaseManifest = z.strictObject({
   acls: z
     .array(z.strictObject({ path: z.string(), user: z.string(), mode: z.enum(["ro", "rw"]) }))
     .describe("Workspaces and who is granted them: set as POSIX ACLs, inherited by new files."),
+  seeds: z
+    .array(z.strictObject({ path: z.string(), component: Digest }))
+    .optional()
+    .describe("Workspaces that are made from a component if they are not there yet. Absent: none."),
+  quotas: z
+    .array(z.strictObject({ path: z.string(), project: z.number().int(), mib: z.number().int() }))
+    .optional()
+    .describe(
+      "Workspaces with a quota: the XFS project that each is, and the most that it may hold, MiB. Absent: none.",
+    ),
   credentials: z.array(z.strictObject({ name: z.string(), version: CredentialVersion })),
   admins: z.array(z.strictObject({ name: z.string(), uid: z.number().int() })),
   agents: z.array(

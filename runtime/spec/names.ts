@@ -29,8 +29,8 @@ export const SYSTEM_PRINCIPALS = {
 
 type SystemPrincipal = keyof typeof SYSTEM_PRINCIPALS;
 
-/** `agent/ops`, `model/demo`, `mcp/github`, or one of the system principals. */
-export type PrincipalId = SystemPrincipal | `agent/${string}` | `model/${string}` | `mcp/${string}`;
+/** `agent/ops`, `shell/ops` (the commands of agent ops), `model/demo`, `mcp/github`, or one of the system principals. */
+export type PrincipalId = SystemPrincipal | `agent/${string}` | `shell/${string}` | `model/${string}` | `mcp/${string}`;
 
 const HASHED_FIRST = 20100;
 

@@ -1,5 +1,6 @@
 import type * as z from "zod";
 import { isCapped } from "../policy/models/schema.ts";
+import { SHELL_SERVER } from "../policy/shell/schema.ts";
 import type { GrantedTool, PinnedTool } from "../policy/tools/schema.ts";
 import type { HostSpec } from "./host-spec.ts";
 import { principalUid } from "./names.ts";
@@ -12,6 +13,7 @@ export function checkReferences(spec: HostSpec, ctx: z.core.$RefinementCtx): voi
   checkAccess(spec, issue);
   checkModels(spec, issue);
   checkGrants(spec, issue);
+  checkShells(spec, issue);
   checkMcpServers(spec, issue);
   checkBudgets(spec, issue);
   checkUids(spec, issue);
@@ -136,6 +138,10 @@ function checkGrants(spec: HostSpec, issue: Issue): void {
     const agent = principal.startsWith("agent/") ? principal.slice("agent/".length) : undefined;
     if (agent !== undefined && !(agent in spec.agents))
       issue([...path, "principal"], unknown("agent", agent, spec.agents));
+    const shells = Object.fromEntries((spec.grants.shell ?? []).map((grant) => [grant.agent, grant]));
+    const shell = principal.startsWith("shell/") ? principal.slice("shell/".length) : undefined;
+    if (shell !== undefined && !(shell in shells))
+      issue([...path, "principal"], unknown("agent with a shell", shell, shells));
     const server = principal.startsWith("mcp/") ? principal.slice("mcp/".length) : undefined;
     const servers = Object.entries(spec.mcpServers ?? {}).filter(([, { source }]) => source.kind === "npm");
     if (server !== undefined && !servers.some(([name]) => name === server))
@@ -150,6 +156,30 @@ function checkGrants(spec: HostSpec, issue: Issue): void {
     const path = ["grants", "connect", i];
     checkPrincipal(path, grant.principal);
     once(path, `port ${grant.port} of "${grant.host}" to "${grant.principal}"`);
+  });
+}
+
+function checkShells(spec: HostSpec, issue: Issue): void {
+  const shells = spec.grants.shell ?? [];
+  shells.forEach(({ agent, workspaces }, i) => {
+    const path = ["grants", "shell", i];
+    if (!(agent in spec.agents)) issue([...path, "agent"], unknown("agent", agent, spec.agents));
+    if (shells.findIndex((grant) => grant.agent === agent) !== i)
+      issue(path, `a shell is granted to agent "${agent}" twice; remove one of the two grants`);
+    const mounts = spec.grants.mount.filter((grant) => grant.agent === agent);
+    workspaces.forEach((name, k) => {
+      if (!mounts.some(({ workspace }) => workspace === name))
+        issue(
+          [...path, "workspaces", k],
+          `received "${name}", which is not granted to agent "${agent}" itself; it has ${list(mounts.map(({ workspace }) => workspace))}`,
+        );
+      if (workspaces.indexOf(name) !== k) issue([...path, "workspaces", k], `received "${name}" twice; remove one`);
+    });
+    if (spec.grants.call?.some((grant) => grant.agent === agent && grant.server === SHELL_SERVER))
+      issue(
+        path,
+        `agent "${agent}" may call MCP server "${SHELL_SERVER}", and its shell has that name with it; name the server otherwise`,
+      );
   });
 }
 
@@ -245,6 +275,9 @@ function checkUids(spec: HostSpec, issue: Issue): void {
     if (model.uid !== null) claim(model.uid, `model "${name}"`, ["models", name, "uid"]);
   for (const [name, { uid }] of Object.entries(spec.mcpServers ?? {}))
     if (uid !== null) claim(uid, `MCP server "${name}"`, ["mcpServers", name, "uid"]);
+  (spec.grants.shell ?? []).forEach(({ agent, uid }, i) => {
+    claim(uid, `the shell of agent "${agent}"`, ["grants", "shell", i, "uid"]);
+  });
 }
 
 function unknown(kind: string, name: string, known: Record<string, unknown>): string {

@@ -3,6 +3,7 @@ import { limitProbes } from "../policy/limits/probes.ts";
 import { modelProbes } from "../policy/models/probes.ts";
 import type { Probe, Subject } from "../policy/probe.ts";
 import { secretProbes } from "../policy/secrets/probes.ts";
+import { shellProbes } from "../policy/shell/probes.ts";
 import { toolProbes } from "../policy/tools/probes.ts";
 import { workspaceProbes } from "../policy/workspaces/probes.ts";
 import { accessProbes } from "./probes/access.ts";
@@ -30,6 +31,7 @@ export function hostProbes(subject: Subject, view: OutsideView, ports?: Ports): 
     ...egressProbes(subject),
     ...modelProbes(subject),
     ...toolProbes(subject),
+    ...shellProbes(subject),
     ...workspaceProbes(subject),
     ...secretProbes(subject),
     ...limitProbes(subject),

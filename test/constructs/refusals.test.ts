@@ -69,6 +69,39 @@ describe("a host refuses at construction", () => {
       () => host().addModel("m", {} as never),
       'addModel("m"): received {}; give a ModelProvider',
     ],
+    [
+      "a workspace without room",
+      () => host().addWorkspace("w", { quotaMiB: 0 }),
+      'AgentHost "ops": addWorkspace("w").quotaMiB: received 0',
+    ],
+    ["half a MiB", () => host().addWorkspace("w", { quotaMiB: 0.5 }), 'addWorkspace("w").quotaMiB: received 0.5'],
+    ["a quota in words", () => host().addWorkspace("w", { quotaMiB: "1G" as never }), 'quotaMiB: received "1G"'],
+    [
+      "a token for a quota",
+      () => host().addWorkspace("w", { quotaMiB: token as never }),
+      "quotaMiB: received a Terraform token",
+    ],
+    [
+      "an unknown key of a workspace",
+      () => host().addWorkspace("w", { quota: 5 } as never),
+      'addWorkspace("w"): unknown key "quota"; it takes quotaMiB, seed',
+    ],
+    [
+      "a workspace inside another",
+      () => {
+        const h = host();
+        h.addWorkspace("repo");
+        h.addWorkspace("repo/inner");
+      },
+      'addWorkspace("repo/inner"): received "repo/inner"; a workspace is a directory of its own',
+    ],
+    ["a workspace beside the data volume", () => host().addWorkspace("../etc"), 'received "../etc"; a workspace is'],
+    ["a hidden workspace", () => host().addWorkspace(".git"), 'name: received ".git"; must be 1 to 20 of a-z'],
+    [
+      "a workspace's half-made name",
+      () => host().addWorkspace("repo.seed"),
+      'name: received "repo.seed"; must be 1 to 20',
+    ],
     ["a root folder as a workspace", () => host().addWorkspace("/"), 'addWorkspace("/"): received "/"; a workspace is'],
     [
       "the home folder as a workspace",

@@ -1,4 +1,5 @@
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { McpLock } from "../../runtime/policy/tools/schema.ts";
@@ -8,9 +9,13 @@ import { ok, Project } from "./support/project.ts";
 // Two real servers from npm on a real host: pinned there, reviewed, granted, called by an agent that does what it is told.
 
 const PUPPET = join(import.meta.dirname, "support/puppet");
-const app = (grants: string) => `
+const app = (grants: string) =>
+  appText(grants)
+    .replace("REPO", project === undefined ? "" : join(project.dir, "repo"))
+    .replace("COMMIT", commit);
+const appText = (grants: string) => `
 import { App, TerraformStack } from "cdktf";
-import { Access, AgentHost, Argument, LocalMachine, McpPackage, Runtime } from "KIT";
+import { Access, AgentHost, Argument, LocalMachine, McpPackage, Runtime, Seed } from "KIT";
 
 class Tools extends TerraformStack {
   constructor(scope, id) {
@@ -22,6 +27,9 @@ class Tools extends TerraformStack {
     });
     const server = (name, args) =>
       host.addMcpServer(name, McpPackage.npm("mcp", { package: "@modelcontextprotocol/server-" + name, args }));
+    host.addWorkspace("desk", { seed: Seed.folder("seed") }).grantReadWrite(agent);
+    host.addWorkspace("repo", { seed: Seed.git("file://REPO", { commit: "COMMIT" }) }).grantRead(agent);
+    agent.grantShell();
     const everything = server("everything", ["stdio"]);
     const filesystem = server("filesystem", ["/tmp"]);
     ${grants}
@@ -41,13 +49,38 @@ const GRANTS = `
 
 let internet: Internet;
 let project: Project;
+let commit = "";
 beforeAll(async () => {
   internet = await Internet.start({});
   project = new Project(app(""), {}, internet);
+  makeSeeds();
   cpSync(join(import.meta.dirname, "support/mcp"), join(project.dir, "mcp"), { recursive: true });
   await project.build("tools");
   ok(await project.cdktf(["deploy", "tools", "--auto-approve"]));
 });
+
+/** A folder beside the app, and a repository of two commits of which the app names the first. */
+function makeSeeds(): void {
+  mkdirSync(join(project.dir, "seed/bin"), { recursive: true });
+  writeFileSync(join(project.dir, "seed/notes"), "of the seed\n");
+  writeFileSync(join(project.dir, "seed/bin/tool"), "#!/bin/sh\n", { mode: 0o755 });
+  symlinkSync("notes", join(project.dir, "seed/link"));
+  const repo = join(project.dir, "repo");
+  const git = (...args: string[]) =>
+    execFileSync("git", ["-C", repo, "-c", "user.name=t", "-c", "user.email=t@example.com", ...args], {
+      encoding: "utf8",
+    });
+  mkdirSync(repo);
+  git("init", "--quiet");
+  for (const text of ["first", "second"]) {
+    writeFileSync(join(repo, "file"), `${text}\n`);
+    git("add", "file");
+    git("commit", "--quiet", "--message", text);
+  }
+  commit = git("rev-parse", "HEAD~1").trim();
+  project.write(app(""));
+}
+
 afterAll(async () => {
   if (project !== undefined) {
     await project.cdktf(["destroy", "tools", "--auto-approve"]);
@@ -92,6 +125,24 @@ async function calls(server: string, list: [string, object][]) {
   const [tools, ...answers] = JSON.parse(found) as { result?: { tools?: { name: string }[] } }[];
   return { tools: tools?.result?.tools?.map(({ name }) => name), answers: answers.map((one) => JSON.stringify(one)) };
 }
+
+describe("workspaces with a seed", { timeout: 200_000 }, () => {
+  it("hold it from the start, for the agent to read and write", async () => {
+    const said = await asAgent(
+      "cd /workspaces/desk; cat notes link ../repo/file; ls; stat -c %A bin/tool | cut -c4; echo more >>notes; tail -1 notes",
+    );
+    expect(said).toBe("of the seed\nof the seed\nfirst\nbin\nlink\nnotes\nx\nmore\nexit 0");
+    expect(await asAgent("echo x >/workspaces/repo/file")).toContain("Read-only file system");
+  });
+
+  it("keep what was made of it when the seed changes, and another release is pushed", async () => {
+    await asAgent("echo of the agent >/workspaces/desk/notes; rm /workspaces/desk/link");
+    writeFileSync(join(project.dir, "seed/notes"), "of another seed\n");
+    const ran = ok(await project.cdktf(["deploy", "tools", "--auto-approve"]));
+    expect(ran.text).toContain("uploaded seed-desk");
+    expect(await asAgent("cat /workspaces/desk/notes; ls /workspaces/desk")).toBe("of the agent\nbin\nnotes\nexit 0");
+  });
+});
 
 describe("MCP servers on a host", { timeout: 200_000 }, () => {
   it("are pinned there without a grant, and cannot be granted before they are classified", async () => {
@@ -164,6 +215,19 @@ describe("MCP servers on a host", { timeout: 200_000 }, () => {
     expect(reply).toContain("GOT 401 ENOENT ENOENT");
   });
 
+  it("stand beside the agent's shell, which has its own user, the workspace itself, and no network", async () => {
+    await asAgent("echo by-agent >/workspaces/desk/note");
+    const command =
+      "id -un; cat note; echo by-shell >note; cat /etc/bailiwick/agent/* 2>&1; echo >/dev/tcp/127.0.0.1/22";
+    const { tools, answers } = await calls("shell", [["run", { command: `bash -c '${command}'` }]]);
+    expect(tools).toEqual(["run"]);
+    expect(answers[0]).toContain("bw-shell-puppet\\nby-agent\\n");
+    expect(answers[0]).toContain("No such file or directory");
+    expect(answers[0]).toMatch(/Address family not supported|Operation not permitted|Network is unreachable/);
+    expect(answers[0]).toContain('"exitStatus":1');
+    expect(await asAgent("cat /workspaces/desk/note")).toContain("by-shell");
+  });
+
   it("are verified: every probe of a host with tools holds", async () => {
     const ran = await project.bailiwick(["verify", "tools", "--json"]);
     const report = JSON.parse(ran.stdout) as {
@@ -179,6 +243,12 @@ describe("MCP servers on a host", { timeout: 200_000 }, () => {
         "mcp/everything/network",
         "root/tool-grants",
         "mcp/filesystem/exposure",
+        "agent/puppet/tools/shell",
+        "shell/puppet/agent",
+        "shell/puppet/live/desk",
+        "shell/puppet/limits",
+        "shell/puppet/network",
+        "shell/puppet/exposure",
       ]),
     );
   });

@@ -64,6 +64,31 @@ describe.skipIf(lacking.length > 0)("a virtual machine", () => {
     console.log(rest.map((probe: object) => JSON.stringify(probe)).join("\n"));
     expect(rest.filter((probe: { verdict: string }) => probe.verdict === "broken")).toEqual([]);
     expect(report.held).toBeGreaterThanOrEqual(40);
+    const held = report.probes.filter((probe: { verdict: string }) => probe.verdict === "held");
+    expect(held.map(({ id }: { id: string }) => id)).toContain("root/workspace-quotas");
+  });
+
+  it("takes no more in a workspace than its quota, which its agent cannot leave", { timeout: LONG }, async () => {
+    const fill = (workspace: string) => `sh cd /workspaces/${workspace}; head -c 40M /dev/zero >big; ls -s big; rm big`;
+    const full = await order(fill("small"));
+    expect(full).toContain("No space left on device");
+    expect(await order(fill("desk")), "the control: a workspace without one").not.toContain("No space left");
+    // gives a file to project 0, which has no quota: FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR
+    const leave = (folder: string) => `
+import fcntl, struct
+with open("${folder}/left", "w") as f:
+    found = bytearray(fcntl.ioctl(f, 0x801c581f, bytes(28)))
+    assert struct.unpack_from("I", found, 12)[0] != 0
+    struct.pack_into("I", found, 12, 0)
+    fcntl.ioctl(f, 0x401c5820, bytes(found))
+print("left it")`;
+    const encoded = (script: string) => `echo ${Buffer.from(script).toString("base64")} | base64 -d`;
+    expect(await order(`sh ${encoded(leave("/workspaces/small"))} | python3 -I -`)).toMatch(
+      /Invalid argument|not permitted/,
+    );
+    const host = encoded(leave("/var/lib/bailiwick/workspaces/small"));
+    const asRoot = await bailiwick("ssh", "vm", `${host} | sudo -n python3 -I -`);
+    expect(asRoot.text, "the control: root").toContain("left it");
   });
 
   // What an agent that was taken over can use up, each also shown to go through where nothing bounds it. Only here: by nspawn

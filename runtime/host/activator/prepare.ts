@@ -6,6 +6,7 @@ import { readIfThere, writeWhole } from "./files.ts";
 import { paths } from "./paths.ts";
 import { releasePath } from "./release.ts";
 import { run, tryRun } from "./run.ts";
+import { seedWorkspaces } from "./seeds.ts";
 
 /**
  * Everything a release needs of the host before it can be switched to; changes nothing that a running release sees,
@@ -27,6 +28,7 @@ export async function prepare(manifest: ReleaseManifest): Promise<void> {
   await run("unshare", ["--net", "nft", "--check", "--file", firewall]);
   await recordUids(manifest);
   await run("systemd-sysusers", [join(releasePath(manifest.digest), "etc/sysusers.conf")]);
+  await seedWorkspaces(manifest);
   await makeDirectories(manifest);
 }
 

@@ -4,6 +4,7 @@ import type { ReleaseManifest } from "../../spec/manifest.ts";
 import { switchLink } from "./files.ts";
 import { paths } from "./paths.ts";
 import { applyAcls, applyAdmins } from "./prepare.ts";
+import { applyQuotas, enableQuotas } from "./quotas.ts";
 import { releasePath, unitTexts } from "./release.ts";
 import { tryRun } from "./run.ts";
 import { agentsWithOtherRuntime, restoreSnapshot, takeSnapshot } from "./snapshots.ts";
@@ -71,6 +72,7 @@ export async function switchTo(
   const known = new Set(before?.units.map((unit) => unit.name));
   const changed = plan.restart.filter((name) => known.has(name)).reverse();
   await stopWithin([...changed, ...plan.stop], drainSeconds);
+  await enableQuotas(after, before, drainSeconds);
   for (const name of agentsWithOtherRuntime(before, after)) {
     if (state.keep && before !== null) await takeSnapshot(before.agents, name);
     if (state.restore) await restoreSnapshot(after.agents, name);
@@ -89,6 +91,7 @@ export async function switchTo(
 export async function setFiles(after: ReleaseManifest, before: ReleaseManifest | null): Promise<void> {
   await applyAdmins(after);
   await applyAcls(after, before);
+  await applyQuotas(after, before);
   await switchLink(paths.current, releasePath(after.digest));
 }
 

@@ -45,6 +45,7 @@ class Exchange {
       rule: "internal-error",
       approver: null,
       outcome: null,
+      exitStatus: null,
       status: null,
       bytesIn: 0,
       bytesOut: 0,
@@ -96,7 +97,7 @@ class Exchange {
     if (agent === undefined)
       throw new Refused({ http: 401 }, "token", "send the agent's own token as `authorization: Bearer`, once");
     this.#line.principal = `agent/${agent}`;
-    const server = this.#guard.servers.get(/^\/([a-z0-9-]{1,20})$/.exec(url)?.[1] ?? "");
+    const server = this.#guard.servers.get(/^\/((?:shell\/)?[a-z0-9-]{1,20})$/.exec(url)?.[1] ?? "");
     if (server === undefined || server.grantedTo(agent) === undefined)
       throw new Refused({ http: 404 }, "no-grant", "no such server, or no tool of it is granted to this agent");
     this.#line.server = server.name;

@@ -17,6 +17,10 @@ export interface ServerEntry {
   readonly name: string;
   readonly tools: readonly PinnedTool[];
   readonly grants: readonly { readonly agent: string; readonly tools: readonly GrantedTool[] }[];
+  /** Longest call, ms. */
+  readonly callMs: number;
+  /** Whether its results say by which exit status a command ended. */
+  readonly exitStatus: boolean;
   readonly open: (listener: Listener) => Transport;
 }
 
@@ -29,6 +33,8 @@ export class QuarantineError extends Error {}
 /** One server: what of it is granted to whom, and whether it still is what was reviewed. */
 export class CataloguedServer {
   readonly name: string;
+  readonly callMs: number;
+  readonly exitStatus: boolean;
   readonly #pinned: readonly PinnedTool[];
   readonly #granted: ReadonlyMap<string, ReadonlyMap<string, Granted>>;
   readonly #open: ServerEntry["open"];
@@ -37,8 +43,10 @@ export class CataloguedServer {
   #quarantine: string | null = null;
   #addedSaid = "";
 
-  constructor({ name, tools, grants, open }: ServerEntry, startMs: number, log: Logger) {
+  constructor({ name, tools, grants, callMs, exitStatus, open }: ServerEntry, startMs: number, log: Logger) {
     this.name = name;
+    this.callMs = callMs;
+    this.exitStatus = exitStatus;
     this.#pinned = tools;
     this.#open = open;
     this.#startMs = startMs;

@@ -38,11 +38,12 @@ export function loadConfig(file: string, credentials: string | undefined): Loade
   const limit = config.limits.resultBytes;
   return {
     config,
-    servers: config.servers.map(({ name, tools, grants, backend }) => {
+    servers: config.servers.map(({ backend, callMs = config.limits.callMs, exitStatus = false, ...server }) => {
+      const entry = { ...server, callMs, exitStatus };
       if (backend.kind === "unix")
-        return { name, tools, grants, open: (listener) => unixTransport(backend.path, limit, listener) };
+        return { ...entry, open: (listener) => unixTransport(backend.path, limit, listener) };
       const token = backend.credential === null ? null : readCredential(credentials, backend.credential);
-      return { name, tools, grants, open: (listener) => remoteTransport({ url: backend.url, token }, limit, listener) };
+      return { ...entry, open: (listener) => remoteTransport({ url: backend.url, token }, limit, listener) };
     }),
   };
 }

@@ -17,6 +17,8 @@ export interface AuditLine {
   approver: string | null;
   /** How an allowed request ended: `ok`, `tool-error`, `server-error`, `timeout`, `gone`, `cancelled`. */
   outcome: string | null;
+  /** Of a shell's command; null for every other tool, and where none was run. */
+  exitStatus: number | null;
   status: number | null;
   bytesIn: number;
   bytesOut: number;

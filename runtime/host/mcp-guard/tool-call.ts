@@ -51,11 +51,10 @@ export async function callTool(
     if (approver === undefined) throw askForApproval(guard, bound, given);
     line.approver = approver;
   }
-  return send(guard, session, asked, granted.tool.name, given, line, backend);
+  return send(session, asked, granted.tool.name, given, line, backend);
 }
 
 async function send(
-  guard: Guard,
   session: Session,
   { id, aborter }: Asked,
   name: string,
@@ -69,16 +68,22 @@ async function send(
   line.decision = "allowed";
   line.rule = `grant:${session.server.name}/${name}`;
   try {
-    const result = await backend.call(name, given, guard.limits.callMs, aborter.signal);
+    const result = await backend.call(name, given, session.server.callMs, aborter.signal);
+    if (session.server.exitStatus) line.exitStatus = exitStatusOf(result);
     line.outcome = result.isError === true ? "tool-error" : "ok";
     return result;
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     line.outcome = error.kind === "refused" ? "server-error" : error.kind;
-    return problemResult(callProblem(session.server.name, error, guard.limits.callMs));
+    return problemResult(callProblem(session.server.name, error, session.server.callMs));
   } finally {
     session.calls.delete(id);
   }
+}
+
+function exitStatusOf({ structuredContent }: Record<string, unknown>): number | null {
+  const status = isRecord(structuredContent) ? structuredContent.exitStatus : undefined;
+  return typeof status === "number" && Number.isInteger(status) ? status : null;
 }
 
 function callProblem(server: string, error: BackendError, ms: number): string {

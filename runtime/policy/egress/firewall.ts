@@ -3,6 +3,7 @@ import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { VIRTUAL_GATEWAY } from "../../spec/local-network.ts";
 import { egressPort, GATEWAY_ADMIN_PORT, GATEWAY_PORT, GUARD_PORT } from "../../spec/names.ts";
+import { usesGuard } from "../tools/callers.ts";
 import { IPV4_MAPPED, METADATA_IPV4, METADATA_IPV6, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, ofFamily } from "./addresses.ts";
 import { frontendsOf, type Principal } from "./principals.ts";
 
@@ -72,13 +73,13 @@ function chain(spec: HostSpec, all: readonly Principal[], principal: Principal, 
 
 /**
  * Loopback ports of other principals: the gateway's for an agent that may call a model, the guard's for one that may call a
- * tool, a demo model's for the gateway.
+ * tool or has a shell, a demo model's for the gateway.
  */
 function grantedPorts(spec: HostSpec, all: readonly Principal[], { kind, name }: Principal): number[] {
   if (kind === "agent")
     return [
       ...(spec.grants.invoke.some(({ agent }) => agent === name) ? [GATEWAY_PORT] : []),
-      ...(spec.grants.call?.some(({ agent }) => agent === name) ? [GUARD_PORT] : []),
+      ...(usesGuard(spec, name) ? [GUARD_PORT] : []),
     ];
   if (kind !== "gateway") return [];
   return all.flatMap((other) =>

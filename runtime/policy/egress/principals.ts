@@ -14,8 +14,8 @@ import { egressNames } from "./names.ts";
 /** A principal of one host, as the firewall, the egress proxy and systemd know it. */
 export interface Principal {
   readonly id: PrincipalId;
-  readonly kind: "egress" | "gateway" | "guard" | "model" | "mcp" | "agent";
-  /** Name of the agent, model or MCP server; the kind itself for the egress proxy, the gateway and the guard. */
+  readonly kind: "egress" | "gateway" | "guard" | "model" | "mcp" | "shell" | "agent";
+  /** Name of the agent (also of its shell), model or MCP server; the kind itself for the egress proxy, the gateway and the guard. */
   readonly name: string;
   readonly uid: number;
   readonly user: string;
@@ -25,7 +25,7 @@ export interface Principal {
   readonly chain: string;
   /**
    * Loopback port it serves on. Null for the egress proxy, whose ports are those of the principals it serves, and for MCP
-   * servers, which serve on a unix socket.
+   * servers and shells, which serve on a unix socket.
    */
   readonly port: number | null;
   /** TLS server names it may reach. */
@@ -36,7 +36,7 @@ export interface Principal {
 
 /**
  * The principals of a host in the order in which they start. The egress proxy is one only if some other principal has a
- * name to reach, the gateway only if there is a model or a name granted to it, the guard only if there is an MCP server: what
+ * name to reach, the gateway only if there is a model or a name granted to it, the guard only if there is an MCP server or a shell: what
  * has no use has no process.
  */
 export function hostPrincipals(spec: HostSpec): Principal[] {
@@ -53,12 +53,16 @@ export function hostPrincipals(spec: HostSpec): Principal[] {
   const mcp = servers.flatMap(([name, { uid }]) =>
     uid === null ? [] : [principal(spec, `mcp/${name}`, "mcp", name, uid, `mcp_${name}`, null)],
   );
+  const shells = [...(spec.grants.shell ?? [])]
+    .sort((a, b) => (a.agent < b.agent ? -1 : 1))
+    .map(({ agent, uid }) => principal(spec, `shell/${agent}`, "shell", agent, uid, `shell_${agent}`, null));
   const guard = principal(spec, "guard", "guard", "guard", principalUid("guard"), "tool_guard", GUARD_PORT);
   const others = [
     ...models,
     ...(hasGateway ? [gateway] : []),
     ...mcp,
-    ...(servers.length > 0 ? [guard] : []),
+    ...shells,
+    ...(servers.length > 0 || shells.length > 0 ? [guard] : []),
     ...agents,
   ];
   if (!others.some(usesEgress)) return others;
@@ -75,12 +79,22 @@ export function frontendsOf({ uid, names, forwards }: Principal): number[] {
   return [...(names.length > 0 ? [egressPort(uid)] : []), ...forwards.map(({ frontend }) => frontend)];
 }
 
+/** Whether systemd starts a process of a principal for each connection to its socket: MCP servers and shells. */
+export function isSocketActivated({ kind }: Pick<Principal, "kind">): boolean {
+  return kind === "mcp" || kind === "shell";
+}
+
+/** Whether a principal has no network at all, not even loopback: one behind a socket to which nothing is granted there. */
+export function isOffline(principal: Principal): boolean {
+  return isSocketActivated(principal) && !usesEgress(principal);
+}
+
 /**
- * Name of a principal's service for systemd. An MCP server's is a template, of which each connection starts an instance;
+ * Name of a principal's service for systemd. One behind a socket is a template, of which each connection starts an instance;
  * the one that this names never runs, and shows what all of them are.
  */
 export function serviceName({ kind, unit }: Pick<Principal, "kind" | "unit">): string {
-  return kind === "mcp" ? `${unit}@verify.service` : `${unit}.service`;
+  return isSocketActivated({ kind }) ? `${unit}@verify.service` : `${unit}.service`;
 }
 
 /** Entries of a record in code point order of their keys, so that what is rendered does not depend on insertion order. */

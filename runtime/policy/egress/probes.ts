@@ -3,9 +3,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { GATEWAY_ADMIN_PORT } from "../../spec/names.ts";
 import { broken, held, mustBeRefused, mustNotLeave, refusedAtOnce, together, unprovable, words } from "../judgement.ts";
 import type { Attempt, Judgement, Outcome, Probe, ProbedHost, Subject } from "../probe.ts";
+import { usesGuard } from "../tools/callers.ts";
 import { METADATA_IPV4, METADATA_IPV6 } from "./addresses.ts";
 import { type EgressForward, forwardLabel } from "./forwards.ts";
-import { frontendsOf, hostPrincipals, type Principal } from "./principals.ts";
+import { frontendsOf, hostPrincipals, isOffline, type Principal } from "./principals.ts";
 
 // Documentation and benchmark networks: should a rule be missing, what leaves reaches nobody.
 const PUBLIC_IPV4 = "198.51.100.7";
@@ -22,8 +23,8 @@ interface Compared {
 /** What each principal may reach on the network: its granted names, its granted ports, nothing else. */
 export function egressProbes(subject: Subject): Probe[] {
   const principals = hostPrincipals(subject.spec);
-  // an MCP server without a granted name has no network whose rules could be tried: see policy/tools/probes.ts
-  const networked = principals.filter(({ kind, names }) => kind !== "mcp" || names.length > 0);
+  // who has no network has no rules that could be tried: see policy/tools/probes.ts
+  const networked = principals.filter((principal) => !isOffline(principal));
   return networked.flatMap((principal) => {
     const others = principals.filter(({ id }) => id !== principal.id);
     const egress = principal.kind === "egress";
@@ -154,10 +155,10 @@ function local(principal: Principal, targets: readonly { what: string; port: num
 }
 
 function ports(subject: Subject, principal: Principal, others: readonly Principal[]): Probe<LocalPort[]> {
-  const { invoke, call = [] } = subject.spec.grants;
+  const { invoke } = subject.spec.grants;
   const granted = (other: Principal) =>
     (principal.kind === "agent" && other.kind === "gateway" && invoke.some(({ agent }) => agent === principal.name)) ||
-    (principal.kind === "agent" && other.kind === "guard" && call.some(({ agent }) => agent === principal.name)) ||
+    (principal.kind === "agent" && other.kind === "guard" && usesGuard(subject.spec, principal.name)) ||
     (principal.kind === "gateway" && other.kind === "model" && invoke.some(({ model }) => model === other.name));
   const targets = others.flatMap((other) => [
     ...(other.port === null || granted(other) ? [] : [{ what: `port ${other.port} of ${other.id}`, port: other.port }]),

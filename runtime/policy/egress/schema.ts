@@ -17,8 +17,10 @@ export const EgressGrant = z
   .strictObject({
     principal: z
       .string()
-      .regex(/^(gateway|(agent|mcp)\/[a-z0-9-]+)$/)
-      .describe("Who may connect: `agent/<name>`, `mcp/<name>` (an MCP server on the host) or `gateway`."),
+      .regex(/^(gateway|(agent|shell|mcp)\/[a-z0-9-]+)$/)
+      .describe(
+        "Who may connect: `agent/<name>`, `shell/<name>` (the commands of that agent), `mcp/<name>` (an MCP server on the host) or `gateway`.",
+      ),
     name: DnsName.describe("The exact TLS server name that may be reached, on TCP 443."),
   })
   .describe("One principal may open TLS connections to one exact name; the address is resolved by the egress proxy.");
@@ -79,8 +81,8 @@ export const ConnectGrant = z
   .strictObject({
     principal: z
       .string()
-      .regex(/^(gateway|agent\/[a-z0-9-]+)$/)
-      .describe("Who may connect: `agent/<name>` or `gateway`."),
+      .regex(/^(gateway|(agent|shell)\/[a-z0-9-]+)$/)
+      .describe("Who may connect: `agent/<name>`, `shell/<name>` (the commands of that agent) or `gateway`."),
     host: z
       .union([DnsName, GrantableAddress])
       .describe("Exact DNS name, which must lead to a public address, or an IP address, private or public."),

@@ -1,4 +1,5 @@
 import type { HostSpec } from "../../spec/host-spec.ts";
+import { usesGuard } from "../tools/callers.ts";
 
 /** Sealed credential of one of the operator's secrets. */
 export function secretCredential(secret: string): string {
@@ -22,14 +23,13 @@ export function mcpTokenCredential(agent: string): string {
 
 /**
  * Credentials of an agent's unit, sorted: a virtual key if it may call any model, a token for the guard if it may call any
- * tool, a gateway token for OpenClaw.
+ * tool or has a shell, a gateway token for OpenClaw.
  */
 export function agentCredentials(spec: HostSpec, agent: string): string[] {
   const openclaw = spec.agents[agent]?.runtime.kind === "openclaw";
   const invokes = spec.grants.invoke.some((grant) => grant.agent === agent);
-  const calls = spec.grants.call?.some((grant) => grant.agent === agent) ?? false;
   return [
-    ...(calls ? [mcpTokenCredential(agent)] : []),
+    ...(usesGuard(spec, agent) ? [mcpTokenCredential(agent)] : []),
     ...(openclaw ? [gatewayTokenCredential(agent)] : []),
     ...(invokes ? [virtualKeyCredential(agent)] : []),
   ].sort();

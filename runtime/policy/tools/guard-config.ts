@@ -2,6 +2,8 @@ import type { HostSpec } from "../../spec/host-spec.ts";
 import { GUARD_PORT } from "../../spec/names.ts";
 import { byName } from "../egress/principals.ts";
 import { secretCredential } from "../secrets/credentials.ts";
+import { shellEntry } from "../shell/shell.ts";
+import { usesGuard } from "./callers.ts";
 import type { GuardConfig, McpServerSpec } from "./schema.ts";
 
 const GUARD_LIMITS: GuardConfig["limits"] = {
@@ -32,19 +34,23 @@ export const ADMIN_SOCKET = "/run/bailiwick-guard/admin.sock";
  */
 export function guardConfig(spec: HostSpec, tokenHashes: (agent: string) => string[]): GuardConfig {
   const grants = spec.grants.call ?? [];
-  const callers = [...new Set(grants.map(({ agent }) => agent))].sort();
+  const shells = [...(spec.grants.shell ?? [])].sort((a, b) => (a.agent < b.agent ? -1 : 1));
+  const callers = byName(spec.agents).flatMap(([agent]) => (usesGuard(spec, agent) ? [agent] : []));
   return {
     listen: { host: "127.0.0.1", port: GUARD_PORT },
     agents: callers.map((agent) => ({ agent, sha256: tokenHashes(agent) })),
-    servers: byName(spec.mcpServers ?? {}).map(([name, { source, tools }]) => ({
-      name,
-      backend: backend(name, source),
-      tools,
-      grants: grants
-        .filter(({ server }) => server === name)
-        .map(({ agent, tools: granted }) => ({ agent, tools: granted }))
-        .sort((a, b) => (a.agent < b.agent ? -1 : 1)),
-    })),
+    servers: [
+      ...byName(spec.mcpServers ?? {}).map(([name, { source, tools }]) => ({
+        name,
+        backend: backend(name, source),
+        tools,
+        grants: grants
+          .filter(({ server }) => server === name)
+          .map(({ agent, tools: granted }) => ({ agent, tools: granted }))
+          .sort((a, b) => (a.agent < b.agent ? -1 : 1)),
+      })),
+      ...shells.map((grant) => shellEntry(spec, grant)),
+    ],
     limits: { ...GUARD_LIMITS },
   };
 }

@@ -1,8 +1,10 @@
 import { GUARD_PORT } from "../../spec/names.ts";
 import { METADATA_IPV4 } from "../egress/addresses.ts";
-import { hostPrincipals, type Principal } from "../egress/principals.ts";
+import { hostPrincipals, isOffline, isSocketActivated, type Principal } from "../egress/principals.ts";
 import { broken, held, mustFail, together, unless, unprovable, words } from "../judgement.ts";
 import type { Attempt, Outcome, Probe, Subject } from "../probe.ts";
+import { shellSocket } from "../shell/shell.ts";
+import { calledServers } from "./callers.ts";
 import { ADMIN_SOCKET, guardConfig, serverSocket } from "./guard-config.ts";
 import { GuardConfig } from "./schema.ts";
 
@@ -14,28 +16,36 @@ export function toolProbes(subject: Subject): Probe[] {
   const principals = hostPrincipals(subject.spec);
   const guard = principals.find(({ kind }) => kind === "guard");
   if (guard === undefined) return [];
-  const servers = principals.filter(({ kind }) => kind === "mcp");
+  const servers = principals.filter(isSocketActivated);
   return [
-    ...(subject.spec.grants.call ?? []).map(({ agent, server }) => asksForToken(agent, server)),
+    ...Object.keys(subject.spec.agents).flatMap((agent) =>
+      calledServers(subject.spec, agent).map((server) => asksForToken(agent, server)),
+    ),
     grants(subject),
     trusted(),
     socketOwners(servers, guard),
     ...principals.map((principal) => sockets(principal, servers)),
-    ...servers.filter(({ names }) => names.length === 0).map(offline),
+    ...servers.filter(isOffline).map(offline),
   ];
 }
 
-function asksForToken(agent: string, server: string): Probe<Outcome> {
+/** Where a principal behind a socket is reached. */
+function socketOf({ kind, name }: Principal): string {
+  return kind === "shell" ? shellSocket(name) : serverSocket(name);
+}
+
+function asksForToken(agent: string, { name, path }: { name: string; path: string }): Probe<Outcome> {
+  const what = path === name ? `MCP server "${name}"` : "its shell";
   return {
-    id: `agent/${agent}/tools/${server}`,
+    id: `agent/${agent}/tools/${name}`,
     vantage: `principal:agent/${agent}`,
-    title: `reaches MCP server "${server}" through the guard, which asks for its token`,
+    title: `reaches ${what} through the guard, which asks for its token`,
     expected: "401 to a token that is none",
     read: (host) =>
       host.as(`agent/${agent}`, {
         do: "http",
         port: GUARD_PORT,
-        path: `/${server}`,
+        path: `/${path}`,
         headers: { authorization: `Bearer ${DUMMY_TOKEN}` },
       }),
     judge: (outcome) => {
@@ -53,7 +63,7 @@ function decided({ listen, agents, servers }: GuardConfig) {
 
 function grants({ spec }: Subject): Probe<Outcome> {
   const wanted = decided(guardConfig(spec, () => ["0".repeat(64)]));
-  const granted = (spec.grants.call ?? []).reduce((sum, { tools }) => sum + tools.length, 0);
+  const granted = wanted.servers.flatMap((server) => server.grants).reduce((sum, { tools }) => sum + tools.length, 0);
   return {
     id: "root/tool-grants",
     vantage: "root",
@@ -128,12 +138,12 @@ function trusted(): Probe<Outcome> {
 function socketOwners(servers: readonly Principal[], guard: Principal): Probe<Outcome> {
   const wanted = new Map([
     [ADMIN_SOCKET, 0],
-    ...servers.map(({ name }) => [serverSocket(name), guard.uid] as [string, number]),
+    ...servers.map((server) => [socketOf(server), guard.uid] as [string, number]),
   ]);
   return {
     id: "root/tool-sockets",
     vantage: "root",
-    title: "each MCP server's socket is the guard's alone, and the guard's own is root's",
+    title: "the socket of each MCP server and shell is the guard's alone, and the guard's own is root's",
     expected: `${wanted.size} sockets, mode 600`,
     read: (host) => host.root({ do: "owners", paths: [...wanted.keys()] }),
     judge: (outcome) => {
@@ -169,12 +179,12 @@ function refused(
 }
 
 function sockets(principal: Principal, servers: readonly Principal[]): Probe<Outcome[]> {
-  const others = principal.kind === "guard" ? [] : servers.map(({ name }) => serverSocket(name));
+  const others = principal.kind === "guard" ? [] : servers.map(socketOf);
   return refused(
     principal,
     "tool-sockets",
     {
-      title: "reaches no MCP server but through the guard, and approves no call",
+      title: "reaches no MCP server and no shell but through the guard, and approves no call",
       expected: "no socket of a server or of the guard answers",
     },
     [...others, ADMIN_SOCKET].map((path) => ({ name: path, attempt: { do: "unix", path } })),

@@ -227,6 +227,11 @@ export const GuardConfig = z.strictObject({
       ]),
       tools: z.array(PinnedTool),
       grants: z.array(z.strictObject({ agent: z.string(), tools: z.array(GrantedTool).min(1) })),
+      callMs: z.number().int().min(1).optional().describe("Longest call, ms, where it is not the guard's own limit."),
+      exitStatus: z
+        .boolean()
+        .optional()
+        .describe("Whether its results say by which exit status a command ended, which is then logged: a shell."),
     }),
   ),
   limits: GuardLimits,

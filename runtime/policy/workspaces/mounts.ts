@@ -16,14 +16,19 @@ export function workspacePath(workspace: string): string {
   return `/var/lib/bailiwick/workspaces/${workspace}`;
 }
 
-/** Workspaces granted to a principal, by name: only agents and MCP servers are granted any. */
+/** Workspaces granted to a principal, by name: only agents, their shells and MCP servers are granted any. */
 export function workspaceMounts(spec: HostSpec, principal: PrincipalId): WorkspaceMount[] {
   const agents = spec.grants.mount.map(({ agent, ...grant }) => ({ principal: `agent/${agent}`, ...grant }));
   const servers = (spec.grants.serverMount ?? []).map(({ server, ...grant }) => ({
     principal: `mcp/${server}`,
     ...grant,
   }));
-  return [...agents, ...servers]
+  const shells = (spec.grants.shell ?? []).flatMap(({ agent, workspaces }) =>
+    agents
+      .filter((grant) => grant.principal === `agent/${agent}` && workspaces.includes(grant.workspace))
+      .map((grant) => ({ ...grant, principal: `shell/${agent}` })),
+  );
+  return [...agents, ...shells, ...servers]
     .filter((grant) => grant.principal === principal)
     .map(({ workspace, mode }) => ({
       workspace,

@@ -1,19 +1,23 @@
 import type { PrincipalId } from "../../spec/names.ts";
 import { hostPrincipals } from "../egress/principals.ts";
-import { broken, held, mustFail, together, words } from "../judgement.ts";
+import { broken, held, mustFail, together, unless, unprovable, words } from "../judgement.ts";
 import type { Outcome, Probe, Subject } from "../probe.ts";
 import { type WorkspaceMount, workspaceMounts, workspacePath } from "./mounts.ts";
 
-/** What of the disk each agent and MCP server sees: its granted workspaces, in their mode, and no other. */
+/** What of the disk each agent, shell and MCP server sees: its granted workspaces, in their mode, and no other. */
 export function workspaceProbes({ spec, manifest }: Subject): Probe[] {
   const names = Object.keys(spec.workspaces).sort();
-  const grantable = hostPrincipals(spec).filter(({ kind }) => kind === "agent" || kind === "mcp");
+  const grantable = hostPrincipals(spec).filter(({ kind }) => ["agent", "shell", "mcp"].includes(kind));
   const each = grantable.flatMap(({ id }) => {
     const mounts = workspaceMounts(spec, id);
     const ungranted = names.filter((name) => !mounts.some(({ workspace }) => workspace === name));
     return [...mounts.map((mount) => granted(id, mount)), hidden(id, ungranted)];
   });
-  return manifest.acls.length > 0 ? [...each, acls({ spec, manifest })] : each;
+  return [
+    ...each,
+    ...(manifest.acls.length > 0 ? [acls({ spec, manifest })] : []),
+    ...(manifest.quotas === undefined ? [] : [quotas(manifest.quotas)]),
+  ];
 }
 
 interface Tried {
@@ -104,5 +108,62 @@ function acls({ manifest }: Subject): Probe<Outcome[]> {
           return wrong.length === 0 ? held(`${path} as granted`) : broken(`${path}: ${wrong.join(", ")}`);
         }),
       ),
+  };
+}
+
+interface QuotaFacts {
+  readonly mounts: Outcome;
+  readonly report: Outcome;
+  readonly projects: readonly Outcome[];
+}
+
+const DATA = "/var/lib/bailiwick";
+
+/** Whether the file system counts each workspace and holds it to its quota. Writing past one is not verify's to try. */
+function quotas(wanted: NonNullable<Subject["manifest"]["quotas"]>): Probe<QuotaFacts> {
+  return {
+    id: "root/workspace-quotas",
+    vantage: "root",
+    title: "the file system holds workspaces to their quotas",
+    expected: wanted.map(({ path, mib }) => `${path}: ${mib} MiB`).join(", "),
+    read: async (host) => {
+      const run = (...argv: string[]) => host.root({ do: "run", argv, seconds: 10 });
+      const [mounts, report, ...projects] = await Promise.all([
+        host.root({ do: "text", path: "/proc/self/mountinfo" }),
+        run("xfs_quota", "-x", "-c", "report -p -b -n -N", DATA),
+        ...wanted.map(({ path }) => run("xfs_io", "-r", "-c", "lsproj", "-c", "lsattr", path)),
+      ]);
+      return { mounts, report, projects };
+    },
+    judge: ({ mounts, report, projects }) => {
+      if (!mounts.ok) return unprovable(words(mounts), "the mounts could not be read");
+      const mount = String(mounts.value)
+        .split("\n")
+        .find((line) => line.split(" ")[4] === DATA);
+      if (!(mount?.split(/[ ,]/).includes("prjquota") ?? false))
+        return unprovable(
+          "none is in force",
+          "this kernel has no project quotas of XFS: workspaces are bounded by the data volume alone",
+        );
+      if (!report.ok) return broken(`the quotas cannot be read: ${words(report)}`);
+      const limits = new Map(
+        (report.value as { stdout: string }).stdout.split("\n").flatMap((line) => {
+          const [, project, hard] = /^#(\d+)\s+\d+\s+\d+\s+(\d+)\s/.exec(line) ?? [];
+          return project === undefined ? [] : [[Number(project), Number(hard) / 1024] as const];
+        }),
+      );
+      return unless(
+        wanted.flatMap(({ path, project, mib }, i) => {
+          const { stdout = "" } = (projects[i]?.value ?? {}) as { stdout?: string };
+          const [own] = /(?<=projid = )\d+/.exec(stdout) ?? [];
+          const inherits = /^[a-zA-Z-]*P[a-zA-Z-]* /m.test(stdout);
+          return [
+            ...(Number(own) === project && inherits ? [] : [`${path} is not counted`]),
+            ...(limits.get(project) === mib ? [] : [`${path} may hold ${limits.get(project) ?? "any number of"} MiB`]),
+          ];
+        }),
+        "as in the spec",
+      );
+    },
   };
 }

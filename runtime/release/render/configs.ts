@@ -3,6 +3,7 @@ import { NO_RESOLVER, renderHosts } from "../../policy/egress/hosts.ts";
 import type { Principal } from "../../policy/egress/principals.ts";
 import { gatewayConfig } from "../../policy/models/gateway-config.ts";
 import { mcpTokenCredential, secretCredential, virtualKeyCredential } from "../../policy/secrets/credentials.ts";
+import { RUNNER, shellConfig, shellOf } from "../../policy/shell/shell.ts";
 import { guardConfig } from "../../policy/tools/guard-config.ts";
 import { launcher } from "../../policy/tools/launcher.ts";
 import { canonicalJson, digestOf, sha256 } from "../../spec/digest.ts";
@@ -15,11 +16,22 @@ import type { Provided } from "./requirements.ts";
 export function configFolder({ kind, name }: Principal): string {
   if (kind === "agent") return `etc/agents/${name}`;
   if (kind === "mcp") return `etc/mcp/${name}`;
+  if (kind === "shell") return `etc/shells/${name}`;
   return kind === "model" ? `etc/models/${name}` : `etc/${kind}`;
 }
 
-/** What an agent's program, and each of its probes, is started by. */
+/** What the program of an agent or a shell, and each of its probes, is started by. */
 const CONFINE = readFileSync(new URL("./templates/confine.py", import.meta.url), "utf8");
+
+/** Whether a principal's program is started in a scope of its own: see templates/confine.py. */
+export function isConfined({ kind }: Principal): boolean {
+  return kind === "agent" || kind === "shell";
+}
+
+/** Where a principal's configuration folder is mounted in its own sandbox. */
+export function configTarget({ kind }: Principal): string {
+  return `/etc/bailiwick/${kind}`;
+}
 
 export const RESOLV_CONF = "etc/resolv.conf";
 
@@ -43,7 +55,10 @@ export function configFiles(spec: HostSpec, principal: Principal, provided: Prov
       ),
     );
   }
-  if (principal.kind === "agent") files.push(file("confine.py", CONFINE));
+  if (isConfined(principal)) files.push(file("confine.py", CONFINE));
+  const shell = principal.kind === "shell" ? shellOf(spec, principal.name) : undefined;
+  if (shell !== undefined)
+    files.push(file("runner.py", RUNNER), file("shell.json", `${canonicalJson(shellConfig(spec, shell))}\n`));
   if (principal.kind === "agent" && spec.agents[principal.name]?.runtime.kind === "openclaw")
     files.push(file("openclaw.json", `${JSON.stringify(openclawConfig(spec, principal), null, 2)}\n`));
   return files;

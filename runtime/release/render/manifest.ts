@@ -1,6 +1,7 @@
 import { byName, type Principal } from "../../policy/egress/principals.ts";
 import { gatewayTokenCredential } from "../../policy/secrets/credentials.ts";
 import { workspaceMounts, workspacePath } from "../../policy/workspaces/mounts.ts";
+import { workspaceQuotas } from "../../policy/workspaces/quotas.ts";
 import { digestOf } from "../../spec/digest.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseManifest } from "../../spec/manifest.ts";
@@ -8,7 +9,7 @@ import { principalPort } from "../../spec/names.ts";
 import { GATEWAY_CONFIG } from "./configs.ts";
 import type { ReleaseInput } from "./input.ts";
 import { agentHome, openclawWorkspace } from "./openclaw-config.ts";
-import { type Provided, requiredComponents, runtimeComponent } from "./requirements.ts";
+import { type Provided, requiredComponents, runtimeComponent, seedComponent } from "./requirements.ts";
 import { startedUnits, unitCredentials } from "./units.ts";
 
 /** Files that a unit takes by a reload, by the kind of its principal. */
@@ -25,6 +26,10 @@ export function releaseManifest(
   digest: string,
 ): ReleaseManifest {
   const credentials = new Set(principals.flatMap((principal) => unitCredentials(spec, principal)));
+  const seeds = byName(spec.workspaces).flatMap(([name, { seed }]) =>
+    seed === undefined ? [] : [{ path: workspacePath(name), component: provided.digest(seedComponent(name)) }],
+  );
+  const quotas = workspaceQuotas(spec);
   return {
     apiVersion: "bailiwick/v1",
     host: spec.name,
@@ -46,6 +51,8 @@ export function releaseManifest(
     acls: principals.flatMap(({ id, user }) =>
       workspaceMounts(spec, id).map(({ source, mode }) => ({ path: source, user, mode })),
     ),
+    ...(seeds.length === 0 ? {} : { seeds }),
+    ...(quotas.length === 0 ? {} : { quotas }),
     credentials: [...credentials].sort().map((name) => ({ name, version: provided.credential(name).version })),
     admins: byName(spec.access.admins).map(([name, { uid }]) => ({ name, uid })),
     agents: byName(spec.agents).map(([name, { uid, runtime }]) => ({

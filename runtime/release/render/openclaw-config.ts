@@ -1,6 +1,7 @@
 import type { Principal } from "../../policy/egress/principals.ts";
 import type { ProviderKind } from "../../policy/models/schema.ts";
 import { gatewayTokenCredential, virtualKeyCredential } from "../../policy/secrets/credentials.ts";
+import { calledServers } from "../../policy/tools/callers.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { GATEWAY_PORT, GUARD_PORT } from "../../spec/names.ts";
 
@@ -112,14 +113,14 @@ export function openclawConfig(spec: HostSpec, { name, unit, port }: Principal):
 export const MCP_TOKEN_VARIABLE = "BAILIWICK_MCP_TOKEN";
 
 function mcpServers(spec: HostSpec, agent: string): object {
-  const servers = (spec.grants.call ?? []).filter((grant) => grant.agent === agent).map(({ server }) => server);
+  const servers = calledServers(spec, agent);
   if (servers.length === 0) return {};
-  const entry = (server: string) => ({
-    url: `http://127.0.0.1:${GUARD_PORT}/${server}`,
+  const entry = (path: string) => ({
+    url: `http://127.0.0.1:${GUARD_PORT}/${path}`,
     transport: "streamable-http",
     headers: { Authorization: `Bearer \${${MCP_TOKEN_VARIABLE}}` },
   });
-  return { mcp: { servers: Object.fromEntries(servers.sort().map((server) => [server, entry(server)])) } };
+  return { mcp: { servers: Object.fromEntries(servers.map(({ name, path }) => [name, entry(path)])) } };
 }
 
 /** OpenClaw appends `/chat/completions`, `/v1/messages` or `/models/<id>:streamGenerateContent` to the base. */

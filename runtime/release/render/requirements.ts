@@ -19,6 +19,11 @@ export function serverComponent(server: string): string {
   return `mcp-server-${server}`;
 }
 
+/** Name of the component that a workspace is first made from. */
+export function seedComponent(workspace: string): string {
+  return `seed-${workspace}`;
+}
+
 /** Names of the components that a release of this spec needs, sorted. */
 export function requiredComponents(spec: HostSpec): string[] {
   const principals = hostPrincipals(spec);
@@ -30,6 +35,7 @@ export function requiredComponents(spec: HostSpec): string[] {
     ...byName(spec.models).flatMap(([name, { service }]) => (service === undefined ? [] : [serviceComponent(name)])),
     ...(principals.some(({ kind }) => kind === "guard") ? ["mcp-guard"] : []),
     ...principals.flatMap(({ kind, name }) => (kind === "mcp" ? [serverComponent(name)] : [])),
+    ...byName(spec.workspaces).flatMap(([name, { seed }]) => (seed === undefined ? [] : [seedComponent(name)])),
     ...new Set(Object.entries(spec.agents).map(([name, { runtime }]) => runtimeComponent(name, runtime))),
   ].sort();
 }

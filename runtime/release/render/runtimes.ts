@@ -1,4 +1,5 @@
 import type { Principal } from "../../policy/egress/principals.ts";
+import { calledServers } from "../../policy/tools/callers.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { GATEWAY_PORT, GUARD_PORT } from "../../spec/names.ts";
 import type { CommandRuntime, ModelService } from "../../spec/runtime.ts";
@@ -44,10 +45,9 @@ export function commandUnit(
       ...providers
         .sort()
         .map((provider) => `BAILIWICK_MODEL_URL_${envName(provider)}=http://127.0.0.1:${GATEWAY_PORT}/${provider}`),
-      ...(spec.grants.call ?? [])
-        .filter(({ agent }) => agent === name)
-        .map(({ server }) => `BAILIWICK_MCP_URL_${envName(server)}=http://127.0.0.1:${GUARD_PORT}/${server}`)
-        .sort(),
+      ...calledServers(spec, name).map(
+        (server) => `BAILIWICK_MCP_URL_${envName(server.name)}=http://127.0.0.1:${GUARD_PORT}/${server.path}`,
+      ),
     ],
   };
 }

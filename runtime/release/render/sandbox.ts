@@ -1,12 +1,13 @@
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import { FORWARD_PORTS } from "../../policy/egress/forwards.ts";
-import { type Principal, usesEgress } from "../../policy/egress/principals.ts";
+import { isOffline, type Principal, usesEgress } from "../../policy/egress/principals.ts";
 import { allLimits, type Limits } from "../../policy/limits/schema.ts";
+import { shellOf, shellSlice } from "../../policy/shell/shell.ts";
 import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { GATEWAY_ADMIN_PORT, PRINCIPAL_UIDS, type PrincipalId } from "../../spec/names.ts";
 import type { ModelService } from "../../spec/runtime.ts";
-import { configFolder, RESOLV_CONF } from "./configs.ts";
+import { configFolder, configTarget, RESOLV_CONF } from "./configs.ts";
 import { agentHome } from "./openclaw-config.ts";
 import { type Provided, runtimeComponent, serverComponent, serviceComponent } from "./requirements.ts";
 
@@ -16,6 +17,7 @@ const agentTemplate = load("sandbox-agent.conf");
 const programTemplate = load("sandbox-program.conf");
 const serviceTemplate = load("sandbox-service.conf");
 const mcpTemplate = load("sandbox-mcp.conf");
+const shellTemplate = loadTemplate(new URL("../../policy/shell/templates/sandbox.conf.hbs", import.meta.url));
 const egressTemplate = load("sandbox-egress.conf");
 
 const CURRENT = "/opt/bailiwick/current";
@@ -31,10 +33,11 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
     bind: boundPorts(principal),
     loopbackOnly: !usesEgress(principal),
     // an abstract socket has no file that could be hidden: who needs none gets none, and agents have a scope of their own
-    unixSockets: ["agent", "egress", "guard"].includes(principal.kind),
+    unixSockets: ["agent", "shell", "egress", "guard"].includes(principal.kind),
   };
   if (principal.kind === "agent") return agentSandbox(spec, principal, provided, common);
   if (principal.kind === "mcp") return mcpSandbox(spec, principal, provided, common);
+  if (principal.kind === "shell") return shellSandbox(spec, principal, provided, common);
   const service = principal.kind === "model" ? spec.models[principal.name]?.service : undefined;
   if (service !== undefined) return serviceSandbox(principal, service, provided, common);
   if (principal.kind !== "egress") return programSandbox(spec, principal, provided, common);
@@ -62,7 +65,7 @@ function agentSandbox(spec: HostSpec, { name }: Principal, provided: Provided, c
       components: [...node, provided.component(runtimeComponent(name, runtime))],
       home: `/var/lib/bailiwick/agents/${name}`,
       workspaces: workspacesOf(spec, `agent/${name}`),
-      limits: rendered(allLimits(spec.agents[name]?.limits)),
+      limits: renderedLimits(allLimits(spec.agents[name]?.limits)),
       homeVariable: `HOME=${agentHome(name)}`,
       pathVariable: `PATH=${[...node.map((folder) => `${folder}/bin`), "/usr/bin", "/bin"].join(":")}`,
     },
@@ -85,7 +88,27 @@ function serviceSandbox({ name }: Principal, service: ModelService, provided: Pr
   );
 }
 
-function rendered(limits: Limits) {
+/** A shell has what its agent has of the host's programs, and of the agent's nothing but workspaces. */
+function shellSandbox(spec: HostSpec, principal: Principal, provided: Provided, common: object): string {
+  const node = provided.component("node");
+  return render(
+    shellTemplate,
+    {
+      ...common,
+      offline: isOffline(principal),
+      components: [node],
+      configTarget: configTarget(principal),
+      workspaces: workspacesOf(spec, principal.id),
+      slice: shellSlice(principal.name),
+      limits: renderedLimits(allLimits(shellOf(spec, principal.name)?.limits)),
+      pathVariable: `PATH=${node}/bin:/usr/bin:/bin`,
+    },
+    partials,
+  );
+}
+
+/** Limits as systemd's settings have them. */
+export function renderedLimits(limits: Limits) {
   const { memoryMiB, cpus } = limits;
   return { ...limits, memoryHighMiB: Math.floor(memoryMiB * 0.75), cpuPercent: Math.round(cpus * 100) };
 }
@@ -109,7 +132,7 @@ function mcpSandbox(spec: HostSpec, principal: Principal, provided: Provided, co
       ...common,
       components: [provided.component("node"), provided.component(serverComponent(principal.name))],
       node: provided.component("node"),
-      offline: principal.names.length === 0,
+      offline: isOffline(principal),
       workspaces: workspacesOf(spec, principal.id),
     },
     partials,
@@ -119,7 +142,8 @@ function mcpSandbox(spec: HostSpec, principal: Principal, provided: Provided, co
 function programSandbox(spec: HostSpec, { kind }: Principal, provided: Provided, common: object): string {
   const component = PROGRAMS[kind];
   if (component === undefined) throw new Error(`a ${kind} is no program of this kit`);
-  const local = Object.values(spec.mcpServers ?? {}).some(({ source }) => source.kind === "npm");
+  const servers = Object.values(spec.mcpServers ?? {});
+  const local = servers.some(({ source }) => source.kind === "npm") || (spec.grants.shell ?? []).length > 0;
   const state = kind === "gateway" ? "/var/lib/bailiwick/gateway" : null;
   return render(
     programTemplate,

@@ -1,5 +1,6 @@
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
-import { type Principal, usesEgress } from "../../policy/egress/principals.ts";
+import { isOffline, isSocketActivated, type Principal, usesEgress } from "../../policy/egress/principals.ts";
+import { allLimits } from "../../policy/limits/schema.ts";
 import {
   agentCredentials,
   gatewaySecrets,
@@ -8,6 +9,8 @@ import {
   secretCredential,
   serverSecrets,
 } from "../../policy/secrets/credentials.ts";
+import { shellOf, shellSlice, shellSocket } from "../../policy/shell/shell.ts";
+import { usesGuard } from "../../policy/tools/callers.ts";
 import { ADMIN_SOCKET, serverSocket } from "../../policy/tools/guard-config.ts";
 import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
 import { digestOf } from "../../spec/digest.ts";
@@ -15,12 +18,12 @@ import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseFile } from "../../spec/manifest.ts";
 import { principalUser } from "../../spec/names.ts";
 import type { CommandRuntime, OpenClawRuntime } from "../../spec/runtime.ts";
-import { configDigest, configFiles, configFolder } from "./configs.ts";
+import { configDigest, configFiles, configFolder, configTarget, isConfined } from "./configs.ts";
 import type { Credential } from "./input.ts";
 import { MCP_TOKEN_VARIABLE, runtimeDirectory } from "./openclaw-config.ts";
 import { type Provided, runtimeComponent, serverComponent, serviceComponent } from "./requirements.ts";
 import { commandUnit, openclawEnvironment, serviceUnit } from "./runtimes.ts";
-import { PROGRAMS, renderSandbox } from "./sandbox.ts";
+import { PROGRAMS, renderedLimits, renderSandbox } from "./sandbox.ts";
 
 const load = (name: string) => loadTemplate(new URL(`./templates/${name}.hbs`, import.meta.url));
 const partials = { head: load("unit-head"), confined: load("confined") };
@@ -29,6 +32,7 @@ const programTemplate = load("program.service");
 const mcpTemplate = load("mcp.service");
 const mcpSocketTemplate = load("mcp.socket");
 const guardSocketTemplate = load("guard.socket");
+const sliceTemplate = loadTemplate(new URL("../../policy/shell/templates/slice.hbs", import.meta.url));
 const egressTemplate = load("egress.service");
 const probeTemplate = load("probe.service");
 
@@ -44,11 +48,11 @@ export function unitCredentials(spec: HostSpec, principal: Principal): string[] 
 }
 
 /**
- * Names of the units that are started for a principal, in the order they start. An MCP server is started by its socket; the
- * guard has one for root.
+ * Names of the units that are started for a principal, in the order they start. An MCP server or a shell is started by its
+ * socket; the guard has one for root.
  */
 export function startedUnits({ kind, unit }: Principal): string[] {
-  if (kind === "mcp") return [`${unit}.socket`];
+  if (isSocketActivated({ kind })) return [`${unit}.socket`];
   return kind === "guard" ? [`${unit}.socket`, `${unit}.service`] : [`${unit}.service`];
 }
 
@@ -69,18 +73,20 @@ export function unitFiles(
     dataVolume: usesDataVolume(spec, principal),
     chain: principal.chain,
     unit,
+    confine: `${configTarget(principal)}/confine.py`,
     runtimeDirectory: runtimeDirectory(unit),
     credentials,
   };
   const probe = render(
     probeTemplate,
-    { ...head, interpreters: principal.kind !== "agent", confined: principal.kind === "agent" },
+    { ...head, interpreters: !["agent", "shell"].includes(principal.kind), confined: isConfined(principal) },
     partials,
   );
-  const service = principal.kind === "mcp" ? `${unit}@.service` : `${unit}.service`;
+  const service = isSocketActivated(principal) ? `${unit}@.service` : `${unit}.service`;
   const content = renderUnit(spec, principal, provided, head);
   return [
     ...socketFiles(principal, provided, digestOf([content, sandbox])),
+    ...sliceFiles(spec, principal),
     { path: `units/${service}`, mode: 0o444, content },
     { path: `units/${service}.d/50-sandbox.conf`, mode: 0o444, content: sandbox },
     { path: `units/${unit}-probe@.service`, mode: 0o444, content: probe },
@@ -91,18 +97,21 @@ export function unitFiles(
 function socketFiles({ kind, name, unit }: Principal, provided: Provided, digest: string): ReleaseFile[] {
   const file = (content: string): ReleaseFile[] => [{ path: `units/${unit}.socket`, mode: 0o444, content }];
   if (kind === "guard") return file(render(guardSocketTemplate, { socket: ADMIN_SOCKET }));
+  const shared = { digest, owner: principalUser("guard") };
+  if (kind === "shell") {
+    const [description, socket] = [`Bailiwick shell of agent ${name}`, shellSocket(name)];
+    return file(render(mcpSocketTemplate, { ...shared, description, component: provided.digest("node"), socket }));
+  }
   if (kind !== "mcp") return [];
-  const description = `Bailiwick MCP server ${name}`;
+  const [description, socket] = [`Bailiwick MCP server ${name}`, serverSocket(name)];
   const component = provided.digest(serverComponent(name));
-  return file(
-    render(mcpSocketTemplate, {
-      description,
-      digest,
-      component,
-      socket: serverSocket(name),
-      owner: principalUser("guard"),
-    }),
-  );
+  return file(render(mcpSocketTemplate, { ...shared, description, component, socket }));
+}
+
+function sliceFiles(spec: HostSpec, { id, kind, name }: Principal): ReleaseFile[] {
+  if (kind !== "shell") return [];
+  const content = render(sliceTemplate, { id, limits: renderedLimits(allLimits(shellOf(spec, name)?.limits)) });
+  return [{ path: `units/${shellSlice(name)}`, mode: 0o444, content }];
 }
 
 function renderUnit(
@@ -130,6 +139,7 @@ function renderUnit(
       : renderCommand(spec, principal, runtime, provided, head);
   }
   if (kind === "mcp") return renderServer(spec, principal, provided, head);
+  if (kind === "shell") return renderShell(principal, head);
   const service = kind === "model" ? spec.models[name]?.service : undefined;
   if (service !== undefined) {
     const directory = provided.component(serviceComponent(name));
@@ -186,13 +196,27 @@ function renderServer(spec: HostSpec, principal: Principal, provided: Provided, 
     ...head,
     socketUnit: `${principal.unit}.socket`,
     // without a name it has no network, also not for this: a rule could neither be seen from there nor be needed
-    networked: principal.names.length > 0,
+    networked: !isOffline(principal),
     directory,
     program: provided.nodeProgram(),
     arguments: ["--import", "/etc/bailiwick/mcp/launcher.mjs", `${directory}/${source.entry}`, ...source.args],
     environment: Object.entries(source.env)
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([key, value]) => `${key}=${value}`),
+  });
+}
+
+/** One process for each connection, as an MCP server is. */
+function renderShell(principal: Principal, head: object): string {
+  const folder = configTarget(principal);
+  return render(mcpTemplate, {
+    ...head,
+    socketUnit: `${principal.unit}.socket`,
+    networked: !isOffline(principal),
+    directory: "/tmp",
+    program: "/usr/bin/python3",
+    arguments: ["-I", `${folder}/confine.py`, "/usr/bin/python3", "-I", `${folder}/runner.py`, `${folder}/shell.json`],
+    environment: [],
   });
 }
 
@@ -203,7 +227,6 @@ function renderOpenclaw(
   provided: Provided,
   head: object,
 ): string {
-  const calls = spec.grants.call?.some(({ agent }) => agent === principal.name) ?? false;
   const component = provided.component(runtimeComponent(principal.name, runtime));
   return render(
     openclawTemplate,
@@ -213,7 +236,9 @@ function renderOpenclaw(
       program: `${component}/node_modules/openclaw/openclaw.mjs`,
       environment: openclawEnvironment(principal.name),
       tokenVariable: MCP_TOKEN_VARIABLE,
-      tokenFile: calls ? `${runtimeDirectory(principal.unit)}/${mcpTokenCredential(principal.name)}` : null,
+      tokenFile: usesGuard(spec, principal.name)
+        ? `${runtimeDirectory(principal.unit)}/${mcpTokenCredential(principal.name)}`
+        : null,
     },
     partials,
   );
@@ -248,6 +273,7 @@ function description(spec: HostSpec, { kind, name }: Principal): string {
   if (kind === "gateway") return "Bailiwick model gateway";
   if (kind === "guard") return "Bailiwick MCP guard";
   if (kind === "mcp") return `Bailiwick MCP server ${name}`;
+  if (kind === "shell") return `Bailiwick shell of agent ${name}`;
   if (kind === "model") return `Bailiwick ${spec.models[name]?.service ? "model server" : "demo model"} ${name}`;
   const runtime = spec.agents[name]?.runtime;
   return `Bailiwick agent ${name} (${runtime?.kind === "openclaw" ? `OpenClaw ${runtime.version}` : "command"})`;
@@ -257,14 +283,14 @@ function description(spec: HostSpec, { kind, name }: Principal): string {
 function usedUnits(spec: HostSpec, principals: readonly Principal[], principal: Principal): string[] {
   const { kind, name } = principal;
   const invokes = kind === "agent" && spec.grants.invoke.some(({ agent }) => agent === name);
-  const calls = kind === "agent" && (spec.grants.call ?? []).some(({ agent }) => agent === name);
+  const calls = kind === "agent" && usesGuard(spec, name);
   return principals
     .filter(
       (other) =>
         (other.kind === "egress" && usesEgress(principal)) ||
         (other.kind === "gateway" && invokes) ||
         (other.kind === "guard" && calls) ||
-        (other.kind === "mcp" && kind === "guard") ||
+        (isSocketActivated(other) && kind === "guard") ||
         (other.kind === "model" && kind === "gateway"),
     )
     .map((other) => startedUnits(other).at(-1) ?? "");

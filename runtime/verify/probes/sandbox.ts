@@ -43,7 +43,7 @@ function ownDirectories({ manifest }: Subject, { user }: Principal): string[] {
 }
 
 function readOnly({ manifest }: Subject, principal: Principal): Probe<Outcome[]> {
-  const config = principal.kind === "agent" ? ["/etc/bailiwick/agent"] : [];
+  const config = ["agent", "shell"].includes(principal.kind) ? [`/etc/bailiwick/${principal.kind}`] : [];
   const folders = [
     "/etc",
     "/usr/bin",

@@ -1,4 +1,10 @@
-import { hostPrincipals, type Principal, serviceName } from "../../policy/egress/principals.ts";
+import {
+  hostPrincipals,
+  isOffline,
+  isSocketActivated,
+  type Principal,
+  serviceName,
+} from "../../policy/egress/principals.ts";
 import { broken, held, shorten, together, unless, unprovable, words } from "../../policy/judgement.ts";
 import type { Outcome, Probe, Subject } from "../../policy/probe.ts";
 import { digestOf } from "../../spec/digest.ts";
@@ -6,9 +12,10 @@ import { digestOf } from "../../spec/digest.ts";
 /** Largest exposure that `systemd-analyze security` may give a unit: 0 is best, 10 worst. */
 export const EXPOSURE_GATE = 2;
 
-function exposureGate({ kind, names }: Principal): number {
-  if (kind === "guard") return 1.5;
-  if (kind === "mcp") return names.length === 0 ? 1 : 1.8;
+function exposureGate(principal: Principal): number {
+  if (principal.kind === "guard") return 1.5;
+  if (isOffline(principal)) return 1;
+  if (principal.kind === "mcp") return 1.8;
   return EXPOSURE_GATE;
 }
 
@@ -20,8 +27,11 @@ export function unitProbes(subject: Subject): Probe[] {
     components(subject),
     unitFiles(subject),
     failedUnits(),
-    // an MCP server has processes only as long as somebody uses it
-    ...principals.flatMap((principal) => [...(principal.kind === "mcp" ? [] : [process(principal)]), score(principal)]),
+    // what is behind a socket has processes only as long as somebody uses it
+    ...principals.flatMap((principal) => [
+      ...(isSocketActivated(principal) ? [] : [process(principal)]),
+      score(principal),
+    ]),
   ];
 }
 

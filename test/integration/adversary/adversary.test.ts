@@ -6,6 +6,7 @@ import { KERNEL } from "./attempts/kernel.ts";
 import { NEIGHBOURS } from "./attempts/neighbours.ts";
 import { PERSISTENCE } from "./attempts/persistence.ts";
 import { SECRETS } from "./attempts/secrets.ts";
+import { SHELL } from "./attempts/shell.ts";
 import { TOOLS } from "./attempts/tools.ts";
 import { Bed, type Outcomes } from "./bed.ts";
 
@@ -22,6 +23,8 @@ const GROUPS = {
   secrets: SECRETS,
   tools: TOOLS,
 };
+/** What a command of the agent's shell tries: what the agent may not have the shell do, and what nobody may. */
+const BY_SHELL = { shell: SHELL, neighbours: NEIGHBOURS, kernel: KERNEL, files: FILES };
 
 const CONTAINER = "needs a virtual machine; the limits of units do nothing in a container on this kernel";
 const ITS_ROOT = "needs a virtual machine; root of a container is refused it too, so there is no control";
@@ -40,13 +43,17 @@ for (const [what, why] of [
 
 let bed: Bed;
 let tried: Outcomes;
+let triedByShell: Outcomes;
 let controls: Outcomes;
 
 beforeAll(async () => {
-  bed = await Bed.start(GROUPS);
+  bed = await Bed.start({ ...GROUPS, ...BY_SHELL });
   const groups: Outcomes[] = [];
   for (const group of Object.keys(GROUPS)) groups.push(await bed.asAgent(group));
   tried = Object.assign({}, ...groups);
+  const byShell: Outcomes[] = [];
+  for (const group of Object.keys(BY_SHELL)) byShell.push(await bed.asShell(group));
+  triedByShell = Object.assign({}, ...byShell);
   controls = await bed.controls();
 });
 afterAll(() => bed?.close());
@@ -56,6 +63,53 @@ describe.each(Object.entries(GROUPS))("%s: an agent that was taken over cannot",
     expect(controls[name], "the control, without the protection").toEqual({ ok: true, met: "success" });
     expect(tried[name]?.ok, "the attempt").toBe(false);
     expect(tried[name]?.met, "what stopped it").toMatch(meets);
+  });
+});
+
+describe.each(Object.entries(BY_SHELL))("%s: a command of an agent's shell cannot", (_, attempts) => {
+  it.each(attempts)("$name, stopped by $stoppedBy", ({ name, meets }) => {
+    expect(controls[name], "the control, without the protection").toEqual({ ok: true, met: "success" });
+    expect(triedByShell[name]?.ok, "the attempt").toBe(false);
+    expect(triedByShell[name]?.met, "what stopped it").toMatch(meets);
+  });
+});
+
+describe("a shell", () => {
+  const count = async (what: string) => Number(await bed.asRoot(`pgrep -cfx '${what}' || true`));
+
+  it("runs commands as another user than its agent, in the agent's workspaces themselves", async () => {
+    expect(await bed.order("puppet", "sh id -un; echo by-agent >/workspaces/desk/siege-shared")).toMatch(
+      /^bw-agent-puppet/,
+    );
+    const { output } = await bed.inShell("id -un; pwd; cat siege-shared; echo by-shell >siege-shared; ls /workspaces");
+    expect(output).toBe("bw-shell-puppet\n/workspaces/desk\nby-agent\ndesk\nlibrary\n");
+    expect(await bed.order("puppet", "sh cat /workspaces/desk/siege-shared")).toContain("by-shell");
+  });
+
+  it("reaches the name that was granted to it, which its agent does not", async () => {
+    const fetch = 'print(tls(E["public4"], "shell.example.com"))';
+    const own = `python3 -I -c 'import socket, ssl; c = ssl._create_unverified_context(); s = c.wrap_socket(socket.create_connection(("shell.example.com", 443), 5), server_hostname="shell.example.com"); s.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n"); print(s.recv(1000).decode())'`;
+    expect(await bed.inShell(own)).toMatchObject({ exitStatus: 0, output: expect.stringContaining("200") });
+    expect((await bed.attempt(fetch)).ok, "the agent itself").toBe(false);
+  });
+
+  it("leaves nothing running, however it was started; its agent's own programs run on", async () => {
+    const away = (seconds: number) =>
+      `setsid sh -c 'trap "" TERM HUP; exec sleep ${seconds}' >/dev/null 2>&1 </dev/null & sleep 0.3`;
+    await bed.order("puppet", `sh ${away(98_765)}`);
+    expect(await count("sleep 98765"), "the control: the agent's").toBe(1);
+    await bed.inShell(away(87_654));
+    expect(await count("sleep 87654")).toBe(0);
+  });
+
+  it("has a line in the guard's log for each command, with its exit status and without its content", async () => {
+    await bed.inShell("echo siege-canary; exit 42");
+    const lines = (await bed.asRoot("journalctl --sync; journalctl -qu bailiwick-guard -o cat --no-pager")).split("\n");
+    const told = lines.filter((line) => line.includes('"server":"shell/puppet"')).map((line) => JSON.parse(line));
+    expect(told.filter(({ exitStatus }) => exitStatus === 42)).toMatchObject([
+      { principal: "agent/puppet", tool: "run", decision: "allowed", rule: "grant:shell/puppet/run", outcome: "ok" },
+    ]);
+    expect(lines.join("\n")).not.toContain("siege-canary");
   });
 });
 

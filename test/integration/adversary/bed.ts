@@ -15,6 +15,7 @@ const NAMES = {
   "c2VjcmV0.granted.example.com": PUBLIC,
   "other.example.com": PUBLIC,
   "neighbours.example.com": PUBLIC,
+  "shell.example.com": PUBLIC,
   "api.anthropic.com": PUBLIC,
   "inner.example.com": PRIVATE,
   "metadata.example.com": METADATA,
@@ -53,6 +54,7 @@ puppet
   .allowEgress("rebind.example.com")
   .allowAddress("${PRIVATE}", 22);
 neighbour.allowEgress("neighbours.example.com");
+puppet.grantShell().allowEgress("shell.example.com");
 const server = (name, of, args) =>
   host.addMcpServer(name, McpPackage.npm("mcp", { package: "@modelcontextprotocol/server-" + of, args }));
 server("everything", "everything", ["stdio"]).grantCall(puppet, ["echo"]).grantCall(neighbour, ["echo"]);
@@ -63,7 +65,7 @@ const filesystem = server("filesystem", "filesystem", ["/tmp", "/workspaces/arch
   { tool: "read_text_file", arguments: { path: Argument.below("/tmp/open") } },
   { tool: "write_file", arguments: { path: Argument.below("/tmp") } },
 ]);
-host.addWorkspace("archive").grantRead(filesystem);
+host.addWorkspace("archive", { quotaMiB: 64 }).grantRead(filesystem);
 app.synth();
 `;
 
@@ -134,6 +136,32 @@ export class Bed {
       `sh python3 -I ${folder}/run.py ${folder}/${group}.json ${folder}/facts.json`,
     );
     return parsed(said.replace(/exit 0$/, ""));
+  }
+
+  /** The attempts of a group, tried by a command of the agent's shell. */
+  async asShell(group: string): Promise<Outcomes> {
+    const folder = "/workspaces/desk/siege";
+    const { output } = await this.inShell(`python3 -I ${folder}/run.py ${folder}/${group}.json ${folder}/facts.json`);
+    return parsed(output);
+  }
+
+  /** A command that the agent has its shell run. */
+  async inShell(command: string): Promise<{ exitStatus: number; output: string }> {
+    const script = `
+import json, os, urllib.request
+headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+headers["authorization"] = "Bearer " + open(os.environ["CREDENTIALS_DIRECTORY"] + "/agent.puppet.mcp-token").read()
+def send(id, method, params):
+    body = json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).encode()
+    with urllib.request.urlopen(urllib.request.Request(os.environ["BAILIWICK_MCP_URL_SHELL"], body, headers)) as answer:
+        headers.setdefault("mcp-session-id", answer.headers["mcp-session-id"])
+        return json.load(answer)["result"]
+send(0, "initialize", {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "s", "version": "1"}})
+result = send(1, "tools/call", {"name": "run", "arguments": {"command": ${JSON.stringify(command)}, "seconds": 45}})
+print(json.dumps({"exitStatus": result["structuredContent"]["exitStatus"], "output": result["content"][0]["text"].split("\\n", 1)[1]}))`;
+    const encoded = Buffer.from(script).toString("base64");
+    const said = await this.order("puppet", `sh echo ${encoded} | base64 -d | python3 -I -`);
+    return JSON.parse(said.replace(/exit 0$/, "")) as { exitStatus: number; output: string };
   }
 
   /** One more attempt of the agent's, made up on the way. */
@@ -210,6 +238,7 @@ ${script}`);
       `
 cd /var/lib/bailiwick/workspaces
 install -D -m 644 /srv/siege/holder.py vault/siege/holder.py
+echo own >/var/lib/bailiwick/agents/puppet/home/siege-own
 echo vault-secret >vault/siege-secret
 echo book >library/siege-book
 echo old >archive/siege-old
@@ -232,6 +261,7 @@ test -s /srv/siege/world.json || { journalctl -qu siege-world >&2; exit 1; }`,
       private4: PRIVATE,
       metadata4: METADATA,
       neighbourPort: principalPort(principalUid("agent/neighbour")),
+      puppetPort: principalPort(principalUid("agent/puppet")),
       modelPort: principalPort(principalUid("model/demo")),
       guardPort: GUARD_PORT,
       gatewayEgressPort: principalUid("gateway"),
@@ -243,7 +273,7 @@ facts = json.loads('''${JSON.stringify(facts)}''')
 facts.update(json.load(open("/srv/siege/world.json")))
 def shown(*argv):
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
-for name, unit in (("gatewayPid", "gateway"), ("neighbourPid", "agent-neighbour")):
+for name, unit in (("gatewayPid", "gateway"), ("neighbourPid", "agent-neighbour"), ("puppetPid", "agent-puppet")):
     facts[name] = int(shown("systemctl", "show", "--value", "-p", "MainPID", f"bailiwick-{unit}"))
 facts["holderPid"] = int(shown("pgrep", "-u", "bw-agent-neighbour", "-f", "^python3 -I /workspaces/vault/siege/holder.py").split()[0])
 facts["resolver"] = re.search(r"(?m)^nameserver (\\d[\\d.]+)", open("/etc/resolv.conf").read())[1]

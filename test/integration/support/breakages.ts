@@ -34,13 +34,16 @@ const everything = host
   .addMcpServer("everything", McpPackage.npm("mcp", { package: "@modelcontextprotocol/server-everything", args: ["stdio"] }))
   .grantCall(ann, ["echo"]);
 notes.grantRead(everything);
+ann.grantShell({ workspaces: [notes] });
 ann.allowEgress("news.example.com").allowAddress("10.20.30.40", 22);
 app.synth();
 `;
 
-/** Those with a network; the MCP server has none. */
+/** Those with a network; the MCP server and the shell have none. */
 const PRINCIPALS = ["agent/ann", "agent/bob", "egress", "gateway", "guard", "model/demo"] as const;
 const SERVER = "mcp/everything";
+const SHELL = "shell/ann";
+const OFFLINE = [SERVER, SHELL] as const;
 
 export interface Breakage {
   readonly name: string;
@@ -58,11 +61,11 @@ export const NOT_BROKEN_HERE: Readonly<Record<string, string>> = {
 };
 
 const each = (...what: string[]) => PRINCIPALS.flatMap((id) => what.map((one) => `${id}/${one}`));
-const eachAndServer = (...what: string[]) => [...each(...what), ...what.map((one) => `${SERVER}/${one}`)];
+const all = (...what: string[]) => [...each(...what), ...OFFLINE.flatMap((id) => what.map((one) => `${id}/${one}`))];
 const unit = (id: string) => `bailiwick-${id.replace("/", "-")}`;
-const PROBE_UNITS = [...PRINCIPALS, SERVER].map((id) => `${unit(id)}-probe@.service`);
+const PROBE_UNITS = [...PRINCIPALS, ...OFFLINE].map((id) => `${unit(id)}-probe@.service`);
 const LIVE_UNITS = PRINCIPALS.map((id) => `${unit(id)}.service`);
-const SERVER_UNIT = `${unit(SERVER)}@.service`;
+const OFFLINE_UNITS = OFFLINE.map((id) => `${unit(id)}@.service`);
 
 /** Breakages that do not hide each other, at the same time. */
 function atOnce(...parts: readonly Breakage[]): Breakage {
@@ -129,23 +132,26 @@ function edit(name: string, breaks: readonly string[], file: string, expression:
 
 /** An agent's program sets itself a scope, which it may only where it can gain no privileges: without a sandbox it would not start. */
 const confine = (from: string, to: string) =>
-  ["ann", "bob"]
-    .map((name) => `sed -i 's/abi >= ${from}:/abi >= ${to}:/' ${CURRENT}/etc/agents/${name}/confine.py`)
+  ["agents/ann", "agents/bob", "shells/ann"]
+    .map((folder) => `sed -i 's/abi >= ${from}:/abi >= ${to}:/' ${CURRENT}/etc/${folder}/confine.py`)
     .join("\n");
 const UNCONFINED = { how: confine("6", "600"), undo: confine("600", "6") };
 
-const SOCKETS = "/run/bailiwick-guard/admin.sock /run/bailiwick-mcp/everything.sock";
+const SOCKETS = "/run/bailiwick-guard/admin.sock /run/bailiwick-mcp/everything.sock /run/bailiwick-mcp/shell.ann.sock";
 const SANDBOX_OFF: Breakage = {
   name: "the sandbox is off, and root's files are open",
   breaks: [
-    ...eachAndServer("system-calls", "sockets", "processes", "devices", "root", "shared", "tool-sockets"),
-    ...eachAndServer("read-only", "execution", "secrets"),
+    ...all("system-calls", "sockets", "processes", "devices", "root", "shared", "tool-sockets"),
+    ...all("read-only", "execution", "secrets"),
     ...each("bind"),
     "root/tool-sockets",
     "agent/ann/other-workspaces",
     "agent/bob/other-workspaces",
     `${SERVER}/other-workspaces`,
+    `${SHELL}/other-workspaces`,
+    `${SHELL}/agent`,
     "agent/ann/workspace/notes",
+    `${SHELL}/workspace/notes`,
     "agent/bob/workspace/private",
     "root/unit-files",
     "root/components",
@@ -213,10 +219,13 @@ const FIREWALL_OPEN: Breakage = {
 };
 
 /** Of use to it only while the firewall refuses nothing. */
-const SERVER_NETWORKED: Breakage = {
-  name: "an MCP server has the host's network",
-  breaks: [`${SERVER}/network`],
-  ...dropIn([`${unit(SERVER)}-probe@.service`], "PrivateNetwork=no\nRestrictAddressFamilies="),
+const OFFLINE_NETWORKED: Breakage = {
+  name: "an MCP server and a shell have the host's network",
+  breaks: OFFLINE.map((id) => `${id}/network`),
+  ...dropIn(
+    OFFLINE.map((id) => `${unit(id)}-probe@.service`),
+    "PrivateNetwork=no\nRestrictAddressFamilies=",
+  ),
 };
 
 const STRAY_TABLE: Breakage = {
@@ -265,7 +274,7 @@ const GATEWAY_OPEN = edit(
 
 const GUARD_STOPPED: Breakage = {
   name: "the guard is stopped",
-  breaks: ["agent/ann/tools/everything"],
+  breaks: ["agent/ann/tools/everything", "agent/ann/tools/shell"],
   how: "systemctl stop bailiwick-guard",
   undo: restart("bailiwick-guard"),
 };
@@ -320,6 +329,7 @@ const WORKSPACES_CLOSED: Breakage = {
     "agent/ann/workspace/notes",
     "agent/bob/workspace/private",
     `${SERVER}/workspace/notes`,
+    `${SHELL}/workspace/notes`,
     "root/workspace-acls",
   ],
   how: `
@@ -327,6 +337,19 @@ getfacl -p ${NOTES} ${PRIVATE} >/root/acls
 setfacl -b ${NOTES} ${PRIVATE}
 chmod 700 ${NOTES} ${PRIVATE}`,
   undo: "setfacl --restore=/root/acls",
+};
+
+const WORKSPACE_COPIED: Breakage = {
+  name: "a shell sees another directory in a workspace's place",
+  breaks: [`${SHELL}/live/notes`],
+  ...(() => {
+    const sandbox = `${CURRENT}/units/${unit(SHELL)}-probe@.service.d/50-sandbox.conf`;
+    const { how, undo } = edited(sandbox, `s#^BindPaths=${NOTES}:#BindPaths=/var/lib/bailiwick/copied:#`);
+    return {
+      how: `mkdir /var/lib/bailiwick/copied\n${how}\nsystemctl daemon-reload`,
+      undo: `${undo}\nsystemctl daemon-reload\nrmdir /var/lib/bailiwick/copied`,
+    };
+  })(),
 };
 
 const WORKSPACE_OPEN: Breakage = {
@@ -354,13 +377,14 @@ const UNITS_OPEN: Breakage = {
   breaks: [
     "agent/ann/limits",
     "agent/bob/limits",
+    `${SHELL}/limits`,
     ...each("live-process"),
-    ...eachAndServer("exposure", "credentials"),
+    ...all("exposure", "credentials"),
     "root/unit-files",
   ],
   ...(() => {
     const { how, undo } = dropIn(
-      [...LIVE_UNITS, SERVER_UNIT],
+      [...LIVE_UNITS, ...OFFLINE_UNITS],
       `NoNewPrivileges=no
        SystemCallFilter=
        RestrictNamespaces=no
@@ -496,8 +520,8 @@ ${SSHD_AGAIN}`,
 
 export const BREAKAGES: readonly Breakage[] = [
   SANDBOX_OFF,
-  atOnce(FIREWALL_OPEN, SERVER_NETWORKED, STRAY_TABLE),
-  atOnce(EVERY_NAME, GUARD_OPEN),
+  atOnce(FIREWALL_OPEN, OFFLINE_NETWORKED, STRAY_TABLE),
+  atOnce(EVERY_NAME, GUARD_OPEN, WORKSPACE_COPIED),
   DRIFTED,
   atOnce(NO_SCOPE, NO_NAME, GATEWAY_STOPPED, GATEWAY_OPEN, GUARD_STOPPED, WORKSPACES_CLOSED),
   atOnce(UNITS_OPEN, WORKSPACE_OPEN),

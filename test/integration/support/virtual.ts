@@ -27,5 +27,6 @@ const puppet = host.addAgent("puppet", {
 });
 host.addModel("demo", ModelProvider.demo()).grantInvoke(puppet, { models: ["demo"] });
 host.addWorkspace("desk").grantReadWrite(puppet);
+host.addWorkspace("small", { quotaMiB: 32 }).grantReadWrite(puppet);
 app.synth();
 `;

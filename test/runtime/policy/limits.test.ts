@@ -11,7 +11,11 @@ describe("limits of an agent", () => {
   const judge = judgeOf(limitProbes(subject), "agent/ops/limits");
   const shown = (change: Record<string, string> = {}) =>
     done({
-      stdout: Object.entries({ ...shownLimits(allLimits({ memoryMiB: 512 })), ...change })
+      stdout: Object.entries({
+        Id: "bailiwick-agent-ops.service",
+        ...shownLimits(allLimits({ memoryMiB: 512 })),
+        ...change,
+      })
         .map(([name, value]) => `${name}=${value}`)
         .join("\n"),
     });
@@ -20,7 +24,7 @@ describe("limits of an agent", () => {
     expect(judge(shown()).verdict).toBe("held");
     expect(judge(shown({ MemoryMax: "infinity" }))).toEqual({
       verdict: "broken",
-      found: "MemoryMax is infinity, not 536870912",
+      found: "MemoryMax of bailiwick-agent-ops.service is infinity, not 536870912",
     });
     expect(judge(failed("EXIT")).verdict).toBe("unprovable");
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { workspaceProbes } from "../../../runtime/policy/workspaces/probes.ts";
-import { done, failed, judgeOf, printed, probeOf, sampleSubject } from "./judged.ts";
+import { done, exited, failed, judgeOf, printed, probeOf, sampleSubject } from "./judged.ts";
 
 const probes = workspaceProbes(sampleSubject());
 const judge = (id: string) => judgeOf(probes, id);
@@ -107,5 +107,52 @@ describe("access lists of workspaces", () => {
 
   it("are broken when a workspace is not there", () => {
     expect(tried([docs, failed("EXIT")]).verdict).toBe("broken");
+  });
+});
+
+describe("quotas", () => {
+  const withQuotas = sampleSubject((spec) => {
+    spec.workspaces = { repo: { quotaMiB: 32 }, docs: {} };
+  });
+  const [quota] = withQuotas.manifest.quotas ?? [];
+  const project = quota?.project ?? 0;
+  const judgeQuotas = judgeOf(workspaceProbes(withQuotas), "root/workspace-quotas");
+  const mount = (options: string) =>
+    `40 1 8:1 / /var/lib/bailiwick rw,nosuid,nodev,noatime shared:9 - xfs /dev/sdb rw,${options}`;
+  const facts = (change: object = {}) => ({
+    mounts: done(`${mount("attr2,prjquota")}\n`),
+    report: printed(`#0 8 0 0 00 [--------]\n#${project} 1024 0 32768 00 [--------]\n`),
+    projects: [printed(`projid = ${project}\n---------------P- /var/lib/bailiwick/workspaces/repo \n`)],
+    ...change,
+  });
+
+  it("are the spec's, by a project of the workspace's own", () => {
+    expect(quota).toEqual({ path: "/var/lib/bailiwick/workspaces/repo", project: expect.any(Number), mib: 32 });
+    expect(project).toBeGreaterThan(0);
+    expect(sampleSubject().manifest).not.toHaveProperty("quotas");
+    expect(workspaceProbes(sampleSubject()).map(({ id }) => id)).not.toContain("root/workspace-quotas");
+    expect(judgeQuotas(facts())).toEqual({ verdict: "held", found: "as in the spec" });
+  });
+
+  it("prove nothing on a kernel that has none, and say why", () => {
+    expect(judgeQuotas(facts({ mounts: done(mount("attr2,noquota")), report: exited(1) }))).toEqual({
+      verdict: "unprovable",
+      found: "none is in force",
+      reason: "this kernel has no project quotas of XFS: workspaces are bounded by the data volume alone",
+    });
+  });
+
+  it.each<[string, object, string]>([
+    ["the limit is another", { report: printed(`#${project} 0 0 65536 00 [--------]\n`) }, "may hold 64 MiB"],
+    ["there is no limit", { report: printed("#0 8 0 0 00 [--------]\n") }, "may hold any number of MiB"],
+    ["it belongs to no project", { projects: [printed("projid = 0\n---------------P- /x \n")] }, "is not counted"],
+    [
+      "what is made in it belongs to none",
+      { projects: [printed(`projid = ${project}\n----------------- /x \n`)] },
+      "is not counted",
+    ],
+    ["they cannot be read", { report: exited(1) }, "the quotas cannot be read"],
+  ])("are broken if %s", (_, change, found) => {
+    expect(judgeQuotas(facts(change))).toMatchObject({ verdict: "broken", found: expect.stringContaining(found) });
   });
 });

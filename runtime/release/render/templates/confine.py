@@ -1,4 +1,4 @@
-# Starts an agent's program in a scope of its own: it and what it starts reach no abstract unix socket that was not made in
+# Starts the program of an agent or a shell in a scope of its own: it and what it starts reach no abstract unix socket that was not made in
 # there. Such sockets have no file whose mode or mount could keep others out. systemd has no setting for this scope of
 # Landlock. A kernel before 6.12 lacks it: then the program runs without, and `bailiwick verify` says so.
 import ctypes, os, sys

@@ -10,6 +10,7 @@ import { requiredComponents, requiredCredentials } from "../../../../runtime/rel
 import { sha256 } from "../../../../runtime/spec/digest.ts";
 import { principalUid } from "../../../../runtime/spec/names.ts";
 import { sampleInput, sampleSpec } from "./sample.ts";
+import { sampleWithShell } from "./sample-shell.ts";
 import { sampleWithTools } from "./sample-tools.ts";
 
 const release = renderRelease(sampleInput(sampleWithTools()));
@@ -196,7 +197,10 @@ describe("systemd", () => {
       mkdirSync(dirname(join(root, path)), { recursive: true });
       writeFileSync(join(root, path), content, { mode });
     };
-    for (const { path, content } of release.files) {
+    const whole = sampleWithTools((spec) => {
+      spec.grants.shell = sampleWithShell().grants.shell;
+    });
+    for (const { path, content } of renderRelease(sampleInput(whole)).files) {
       if (!path.startsWith("units/")) continue;
       write(path.replace("units/", "etc/systemd/system/"), content);
       for (const [, program = ""] of content.matchAll(/^Exec(?:Start|StartPre|Reload)=\+?(\/\S+)/gm))
@@ -217,6 +221,10 @@ describe("systemd", () => {
     "bailiwick-mcp-files@one.service",
     "bailiwick-mcp-hub@one.service",
     "bailiwick-mcp-hub-probe@one.service",
+    "bailiwick-shell-ops.socket",
+    "bailiwick-shell-ops.slice",
+    "bailiwick-shell-ops@one.service",
+    "bailiwick-shell-ops-probe@one.service",
   ];
   it.skipIf(missing !== undefined).each(units)("has no complaint about %s", (unit) => {
     const args = ["verify", "--man=no", "--generators=no", `--root=${root}`, unit];
@@ -229,6 +237,7 @@ describe("systemd", () => {
     ["bailiwick-guard.service", 1.5],
     ["bailiwick-mcp-files@.service", 1.0],
     ["bailiwick-mcp-hub@.service", 1.8],
+    ["bailiwick-shell-ops@.service", 1.0],
   ])("rates %s at most %d", (unit, most) => {
     const args = ["security", "--offline=true", "--no-pager", `--root=${root}`, unit];
     const text = execFileSync("systemd-analyze", args, { encoding: "utf8" });

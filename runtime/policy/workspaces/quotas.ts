@@ -1,0 +1,24 @@
+import { createHash } from "node:crypto";
+import type { HostSpec } from "../../spec/host-spec.ts";
+import { byName } from "../egress/principals.ts";
+import { workspacePath } from "./mounts.ts";
+
+/** A workspace with a quota, as the file system knows it. */
+interface WorkspaceQuota {
+  readonly path: string;
+  /** XFS project that everything in it belongs to. */
+  readonly project: number;
+  readonly mib: number;
+}
+
+/** The workspaces of a host that have a quota, by name. */
+export function workspaceQuotas(spec: HostSpec): WorkspaceQuota[] {
+  return byName(spec.workspaces).flatMap(([name, { quotaMiB }]) =>
+    quotaMiB === undefined ? [] : [{ path: workspacePath(name), project: projectOf(name), mib: quotaMiB }],
+  );
+}
+
+/** Hashed from the name, 1 to 2^31 - 1: the same on every host and in every release. */
+function projectOf(workspace: string): number {
+  return 1 + (createHash("sha256").update(`workspace/${workspace}`).digest().readUInt32BE(0) % 0x7ffffffe);
+}
