@@ -103,7 +103,6 @@ export interface AgentProps {
   readonly limits?: LimitProps;
 }
 
-const OS = "debian-13";
 const Uid = z
   .number()
   .int()
@@ -157,7 +156,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     claimName(path, this as unknown as AgentHost);
     claimMachine(path, this as unknown as AgentHost);
 
-    const boot = firstBoot(this.name, OS, this.access, this.machine.dataDevice);
+    const boot = firstBoot(this.name, this.machine.os, this.access, this.machine.dataDevice);
     this.#baseline = boot.digest;
     this.#sshFrom = untraced(() => this.#make(boot));
     this.node.addValidation({ validate: () => this.#problems() });
@@ -170,7 +169,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     const missing = new TerraformLocal(this, "missing", Lazy.stringValue({ produce: () => this.#missing() }));
     const generation = Lazy.stringValue({ produce: () => canonicalJson(this.machine.generation) });
     const bootstrap = new Bootstrap(this, {
-      generation: { host: this.name, os: OS, baseline: boot.digest, machine: generation },
+      generation: { host: this.name, os: this.machine.os, baseline: boot.digest, machine: generation },
       precondition: { condition: Op.lt(Fn.lengthOf(missing.asString), 1), errorMessage: missing.asString },
       hostKey: this.machine.hostKey,
     });
@@ -308,7 +307,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   #assemble(): AssembledSpec {
     return assembleSpec({
       name: this.name,
-      os: OS,
+      os: this.machine.os,
       baseline: this.#baseline,
       machine: this.machine,
       access: this.access,

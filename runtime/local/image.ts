@@ -5,7 +5,7 @@ import { cacheDirectory } from "./directories.ts";
 import { run } from "./run-program.ts";
 
 const RECIPE = join(import.meta.dirname, "build-image.sh");
-const SUITES = { "debian-13": "trixie" } as const;
+const SUITES = { "debian-12": "bookworm", "debian-13": "trixie" } as const;
 /** The smallest root disk the spec takes: an image must fit into it. */
 const IMAGE_SIZE = "3G";
 

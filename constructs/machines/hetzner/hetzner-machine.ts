@@ -39,6 +39,10 @@ export class HetznerMachine extends Construct implements Machine {
     return { kind: "hetzner", serverType, location, dataGiB };
   }
 
+  get os(): HetznerSettings["image"] {
+    return this.#settings.image;
+  }
+
   get generation(): Machine["generation"] {
     const { serverType, location, image, ipv4, ipv6, privateNetwork, rebuild } = this.#settings;
     const addresses = [ipv4 && "ipv4", ipv6 && "ipv6", privateNetwork !== null && "private"].filter(Boolean).join(" ");

@@ -3,6 +3,7 @@ import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { VIRTUAL_GATEWAY } from "../../spec/local-network.ts";
 import { egressPort, GATEWAY_ADMIN_PORT, GATEWAY_PORT, GUARD_PORT } from "../../spec/names.ts";
+import { ownsTables } from "../../spec/operating-system.ts";
 import { IPV4_MAPPED, METADATA_IPV4, METADATA_IPV6, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, ofFamily } from "./addresses.ts";
 import { frontendsOf, type Principal } from "./principals.ts";
 
@@ -23,6 +24,7 @@ export function renderFirewall(spec: HostSpec, principals: readonly Principal[],
   // the operator's forward; into a container it comes by loopback, which no rule holds
   if (spec.machine.kind === "local" && spec.machine.engine === "qemu") from.push(`${VIRTUAL_GATEWAY}/32`);
   return render(template, {
+    owned: ownsTables(spec.os),
     admins4: ofFamily(4, from),
     admins6: ofFamily(6, from),
     metadata4: METADATA_IPV4,
