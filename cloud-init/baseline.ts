@@ -195,11 +195,11 @@ function terse(name: string, text: string): string {
   return name.endsWith(".py.hbs") ? tersePython(code) : code.replace(/^ +/gm, "");
 }
 
-/** One space for each level, and none beside an operator; what is in double quotes stays as it is. */
+/** One space for each level, and none beside an operator; the first line, and what is in double quotes, stay as they are. */
 function tersePython(code: string): string {
   const indented = code.replace(/^( {2})+/gm, (spaces) => " ".repeat(spaces.length / 2));
   return indented
-    .split(/("(?:[^"\\]|\\.)*")/)
+    .split(/(^#!.*|"(?:[^"\\]|\\.)*")/)
     .map((part, i) => (i % 2 === 1 ? part : part.replace(/(?<=\S) (?=[^\w\s{])|(?<=[^\w\s}]) (?=\S)/g, "")))
     .join("");
 }

@@ -156,7 +156,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     claimName(path, this as unknown as AgentHost);
     claimMachine(path, this as unknown as AgentHost);
 
-    const boot = firstBoot(this.name, this.machine.os, this.access, this.machine.dataDevice);
+    const boot = firstBoot(this.name, this.access, this.machine);
     this.#baseline = boot.digest;
     this.#sshFrom = untraced(() => this.#make(boot));
     this.node.addValidation({ validate: () => this.#problems() });
@@ -178,7 +178,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       name: this.name,
       specFile: file,
       bootstrap: bootstrap.resource,
-      userData: this.machine.hostKey === undefined ? bootstrap.fill(boot.userData) : "",
+      userData: boot.userData === "" ? "" : bootstrap.fill(boot.userData),
       sshFrom: this.access.from.flatMap((network) => ("text" in network ? [network.text] : [])),
       admins: Object.fromEntries(
         this.access.admins.flatMap(({ name, key }) => ("text" in key ? [[name, key.text]] : [])),

@@ -11,3 +11,11 @@ export type OperatingSystem = z.output<typeof OperatingSystem>;
 export function ownsTables(os: OperatingSystem): boolean {
   return os === "debian-13";
 }
+
+/**
+ * Whether its systemd is built with what `SocketBindDeny=` needs (BPF_FRAMEWORK), so that a unit is refused a port. Where not,
+ * the firewall lets no answer out of a port that is not its principal's.
+ */
+export function refusesBinds(os: OperatingSystem): boolean {
+  return os === "debian-13";
+}
