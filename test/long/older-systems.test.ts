@@ -11,19 +11,38 @@ import type { Server } from "../integration/support/hetzner/world.ts";
 import { ok, Project } from "../integration/support/project.ts";
 import { rackApp, rackUserData } from "../integration/support/rack.ts";
 
-// An existing machine with a real root file system of Debian 12: systemd 252, OpenSSH 9.2, and an nft without `persist`, so
-// that its firewall is watched and not owned. What is the same as on Debian 13 is shown by existing-machine.test.ts.
+// Existing machines with real root file systems of older systems, whose nft has no `persist`, so that their firewall is watched
+// and not owned, and whose systemd refuses nobody a port. What is the same as on Debian 13 is shown by
+// existing-machine.test.ts. Ubuntu's starts sshd by a socket.
+const SYSTEMS = [
+  {
+    os: "debian-12",
+    id: 12_000_001,
+    release: "debian 12",
+    systemd: "systemd 252",
+    nft: "v1.0.6",
+    sshd: /OpenSSH_9\.2/,
+  },
+  {
+    os: "ubuntu-24.04",
+    id: 12_000_002,
+    release: "ubuntu 24.04",
+    systemd: "systemd 255",
+    nft: "v1.0.9",
+    sshd: /OpenSSH_9\.6/,
+  },
+] as const;
 
 // Of a container the kernel and the clock are this machine's own, so these must object.
 const NOT_A_CONTAINERS = ["root/clock", "root/kernel-settings"];
 
 const own = generateSshKeyPair("");
 
-describe("a host on an existing machine with Debian 12", () => {
+describe.each(SYSTEMS)("a host on an existing machine with $os", ({ os, id, release, systemd, nft: version, sshd }) => {
   let hosts: Hosts;
   let project: Project;
   let address: string;
-  const server = { id: 12_000_001, name: "rack" } as Server;
+  const server = { id, name: "rack" } as Server;
   const onMachine = (script: string) => hosts.inServer(server.id, "/bin/sh", "-c", script);
   const nft = (...args: string[]) => hosts.inNetworkOf(server.id, ["nft", ...args]);
   const notHeld = async () => {
@@ -34,7 +53,7 @@ describe("a host on an existing machine with Debian 12", () => {
   };
 
   beforeAll(async () => {
-    hosts = new Hosts(await ensureImage({ os: "debian-12", packages: BASELINE_PACKAGES, progress: console.log }));
+    hosts = new Hosts(await ensureImage({ os, packages: BASELINE_PACKAGES, progress: console.log }));
     project = new Project("", {}, hosts);
     const file = join(project.dir, "id_ed25519");
     execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "ada", "-f", file]);
@@ -47,8 +66,8 @@ describe("a host on an existing machine with Debian 12", () => {
     await project.build("rack");
     for (let i = 0; i < 120 && !onMachine("ls /run/cloud-init").includes("result.json"); i++) await sleep(500);
     const refused = await project.bailiwick(["machine", "adopt", "rack", "--dry-run"]);
-    expect(refused.text).toContain("it runs debian-12; debian-13 is taken");
-    project.write(rackApp({ address, key, hostKey: own.publicKey, os: "debian-12" }));
+    expect(refused.text).toContain(`it runs ${os}; debian-13 is taken`);
+    project.write(rackApp({ address, key, hostKey: own.publicKey, os }));
     ok(await project.cdktf(["deploy", "rack", "--auto-approve"]));
   });
 
@@ -58,10 +77,10 @@ describe("a host on an existing machine with Debian 12", () => {
   });
 
   it("is what it says it is", () => {
-    expect(onMachine(". /etc/os-release; echo $ID $VERSION_ID")).toBe("debian 12\n");
-    expect(onMachine("systemctl --version | head -1")).toContain("systemd 252");
-    expect(onMachine("nft --version")).toContain("v1.0.6");
-    expect(onMachine("sshd -V 2>&1 || true")).toMatch(/OpenSSH_9\.2/);
+    expect(onMachine(". /etc/os-release; echo $ID $VERSION_ID")).toBe(`${release}\n`);
+    expect(onMachine("systemctl --version | head -1")).toContain(systemd);
+    expect(onMachine("nft --version")).toContain(version);
+    expect(onMachine("sshd -V 2>&1 || true")).toMatch(sshd);
   });
 
   it("answers", async () => {
@@ -80,7 +99,7 @@ describe("a host on an existing machine with Debian 12", () => {
     expect(said.split("\n").filter((line) => line.includes("bailiwick"))).toEqual([]);
   });
 
-  it("answers nobody on a port that is not a principal's, which systemd 252 cannot refuse it: the probe sees it", async () => {
+  it("answers nobody on a port that is not a principal's, which systemd cannot refuse it there: the probe sees it", async () => {
     const rule = /meta skuid \d+ meta l4proto \{ tcp, udp \} th sport 1-32767/;
     const file = "$(readlink -f /opt/bailiwick/current)/etc/firewall.nft";
     const root = async (script: string) => {
