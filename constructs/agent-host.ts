@@ -130,6 +130,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   readonly #baseline: string;
   readonly #sshFrom: readonly string[] | undefined;
   #valid: { readonly text: string; readonly spec: HostSpec } | undefined;
+  #digest: { readonly of: HostSpec; readonly is: string } | undefined;
 
   /**
    * @throws Refusal for a bad or taken name, a machine that carries another host or stands in another stack, an unknown
@@ -190,10 +191,10 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       specFile: file,
       bootstrap,
       machine,
-      digests: () => ({
-        spec: digestOf(this.toSpec()),
-        components: componentsDigest([...this.#agents.values()], [...this.#models.values()]),
-      }),
+      digests: {
+        spec: () => this.#specDigest(),
+        components: () => componentsDigest([...this.#agents.values()], [...this.#models.values()]),
+      },
       values: () => this.#assemble().values,
     });
     return machine.sshFrom;
@@ -302,6 +303,12 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       if (error instanceof SpecError) throw new Refusal(error.problems.map((p) => this.#book.path(p)).join("\n"));
       throw error;
     }
+  }
+
+  #specDigest(): string {
+    const spec = this.toSpec();
+    if (this.#digest?.of !== spec) this.#digest = { of: spec, is: digestOf(spec) };
+    return this.#digest.is;
   }
 
   #assemble(): AssembledSpec {

@@ -1,3 +1,4 @@
+import { Lazy } from "cdktf";
 import { baselineDigest, renderUserData } from "../cloud-init/baseline.ts";
 import type { Access } from "./access.ts";
 import type { Machine } from "./machines/machine.ts";
@@ -16,4 +17,12 @@ export function firstBoot(host: string, access: Access, { os, dataDevice, hostKe
   if (admin === undefined || !("text" in admin.key)) return { digest: "0".repeat(64), userData: "" };
   const input = { host, os, admin: { name: admin.name, uid: admin.uid, publicKey: admin.key.text }, dataDevice };
   return { digest: baselineDigest(input), userData: hostKey === undefined ? renderUserData(input) : "" };
+}
+
+/**
+ * User data as a machine gives it to its resource: cdktf searches it for tokens once, and not a second time for references to
+ * other stacks. Of those it may hold none that the machine's other resources do not hold as well.
+ */
+export function searchedOnce(userData: string): string {
+  return Lazy.stringValue({ produce: ({ preparing }) => (preparing ? "" : userData) });
 }

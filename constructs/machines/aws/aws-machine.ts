@@ -2,6 +2,7 @@ import { Fn } from "cdktf";
 import { Construct } from "constructs";
 import { DATA_VOLUME_PLACEHOLDER } from "../../../cloud-init/baseline.ts";
 import { Refusal } from "../../refuse.ts";
+import { searchedOnce } from "../../user-data.ts";
 import type { HostOnMachine, Machine, MachineReview, MadeMachine } from "../machine.ts";
 import { admitEndpoint, admitNetworks, instanceGroup } from "./inbound.ts";
 import { machineNetwork } from "./network.ts";
@@ -90,7 +91,7 @@ export class AwsMachine extends Construct implements Machine {
         subnet_id: network.subnetId,
         vpc_security_group_ids: [group.id],
         associate_public_ip_address: publicIp,
-        user_data: userData.replaceAll(DATA_VOLUME_PLACEHOLDER, () => Fn.replace(volume.id, "-", "")),
+        user_data: searchedOnce(userData.replaceAll(DATA_VOLUME_PLACEHOLDER, () => Fn.replace(volume.id, "-", ""))),
         user_data_replace_on_change: true,
         disable_api_termination: protect,
         instance_initiated_shutdown_behavior: "stop",
