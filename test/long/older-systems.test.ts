@@ -130,7 +130,7 @@ sed -i '/th sport 1-32767/d' ${file}`);
     expect((await notHeld()).filter(({ id }) => id.includes("firewall"))).toEqual([]);
   });
 
-  it("keeps its rules when their holder is killed, and its principals end", async () => {
+  it("keeps its rules when their holder ends, and its principals end with it", async () => {
     const rules = () => nft("-s", "list", "table", "inet", "bailiwick");
     const before = rules();
     ok(await project.bailiwick(["ssh", "rack", "sudo systemctl stop bailiwick-firewall"]));
