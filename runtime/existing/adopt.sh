@@ -48,8 +48,17 @@ mkdir -p /usr/lib/bailiwick /etc/bailiwick
 # As in first boot, nothing is fetched before something is in force; its means for that are python3's, which cloud-init
 # needs anyway and a bare machine may lack. The script itself takes this table away.
 command -v python3 >/dev/null || {
-  printf %s 'table inet bailiwick_first { chain in { type filter hook input priority 0; policy drop; iif lo accept;
-    ct state established,related accept; meta l4proto { icmp, ipv6-icmp } accept; tcp dport 22 accept; } }' | nft -f -
+  nft -f - <<'TABLE'
+table inet bailiwick_first {
+  chain in {
+    type filter hook input priority 0; policy drop;
+    iif lo accept
+    ct state established,related accept
+    meta l4proto { icmp, ipv6-icmp } accept
+    tcp dport 22 accept
+  }
+}
+TABLE
   apt-get -qy update >&2
   DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends python3 >&2
 }

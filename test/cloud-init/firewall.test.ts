@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -90,6 +90,24 @@ describe.skipIf(missing !== undefined)("the firewall's programs", () => {
     const wrong = fileOf("debian-13", "first-table").replace('b"payload"', 'b"no-such"');
     writeFileSync(program, wrong);
     expect(inside("/usr/bin/python3", "-I", program).status).not.toBe(0);
+  });
+
+  it("an existing machine without python3 is closed by nft before that is fetched, and left as it is without either", () => {
+    const adopt = readFileSync("runtime/existing/adopt.sh", "utf8");
+    const step = /^command -v python3 [\s\S]*?^\}\n(?=put )/m.exec(adopt)?.[0] ?? "";
+    mkdirSync(join(folder, "bin"));
+    const fetched = join(folder, "fetched");
+    const script = `#!/bin/sh\n/usr/sbin/nft -s list ruleset >>${fetched}\necho "$@" >>${fetched}\n`;
+    writeFileSync(join(folder, "bin/apt-get"), script, { mode: 0o755 });
+    const run = () => inside("env", "-i", `PATH=${join(folder, "bin")}`, "/bin/sh", "-euc", step);
+    expect(run().status).not.toBe(0);
+    expect(() => readFileSync(fetched)).toThrow("ENOENT");
+    symlinkSync("/usr/sbin/nft", join(folder, "bin/nft"));
+    expect(run()).toMatchObject({ status: 0, stderr: expect.stringMatching(/^$/) });
+    const told = readFileSync(fetched, "utf8");
+    expect(told.indexOf("policy drop")).toBeGreaterThan(0);
+    expect(told.indexOf("policy drop")).toBeLessThan(told.indexOf("-qy update"));
+    expect(told).toContain("install --no-install-recommends python3");
   });
 
   /** The holder of Debian 12, with its folders moved; resolves when it is ready. */
