@@ -40,8 +40,8 @@ export interface UserDataInput {
 }
 
 /**
- * Packages of Debian and Ubuntu that the baseline needs, of the same names in both. First boot installs those that are missing, behind the firewall; an image
- * that has them all boots without reaching an archive.
+ * Packages of Debian and Ubuntu that the baseline needs, of the same names in both. First boot installs those that are
+ * missing, behind the firewall; an image that has them all boots without reaching an archive.
  */
 export const BASELINE_PACKAGES: readonly string[] = [
   "acl",

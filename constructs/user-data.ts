@@ -7,7 +7,10 @@ import type { Machine } from "./machines/machine.ts";
 export interface FirstBoot {
   /** Digest of the baseline that first boot applies. */
   readonly digest: string;
-  /** User data with placeholders for the one-time host key; empty for a machine that has a host key already: it gets the same by SSH. */
+  /**
+   * User data with placeholders for the one-time host key; empty for a machine that has a host key already, and is given
+   * the same by SSH.
+   */
   readonly userData: string;
 }
 

@@ -8,7 +8,7 @@ keep=/var/backups/bailiwick
 systemctl stop 'bailiwick-*.timer' 'bailiwick-*.socket' 'bailiwick-*.service'
 systemctl stop var-lib-bailiwick.mount
 ! grep -qs ' /var/lib/bailiwick ' /proc/self/mounts || umount /var/lib/bailiwick || exit 1
-for table in bailiwick bailiwick_base; do
+for table in bailiwick bailiwick_base bailiwick_first; do
   ! nft list table inet $table >/dev/null 2>&1 || nft delete table inet $table || exit 1
 done
 systemctl disable --quiet bailiwick-firewall.service bailiwick-unclaimed.timer var-lib-bailiwick.mount

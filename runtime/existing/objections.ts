@@ -19,8 +19,8 @@ export interface Objections {
 }
 
 /**
- * Units of a Debian or Ubuntu installation that is there for nothing in particular: of the base system, of the network, of the
- * hypervisor's guest, of upkeep; and ours. Whatever else runs is somebody's.
+ * Units of a Debian or Ubuntu installation that is there for nothing in particular: of the base system, of the network, of
+ * the hypervisor's guest, of upkeep; and ours. Whatever else runs is somebody's.
  */
 const BASE_UNITS = new RegExp(
   `^(${[
@@ -94,7 +94,7 @@ function others(facts: MachineFacts, { user, admins }: Wanted): string[] {
     ({ name, shell, password }) =>
       !known(name) && !/\/(nologin|false|sync)$/.test(shell) && (password || keyed.has(name)),
   );
-  const tables = facts.tables.filter((table) => !/^inet bailiwick(_base)?$/.test(table));
+  const tables = facts.tables.filter((table) => !/^inet bailiwick(_base|_first)?$/.test(table));
   return [
     ...services.map((unit) => `service ${unit} runs`),
     ...[

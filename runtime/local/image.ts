@@ -75,8 +75,9 @@ function packagesOf(inputs: ImageInputs): string[] {
 /**
  * The root file system image of these inputs: found in the cache (`images/<digest>/root.img` below the cache directory,
  * raw ext4, sparse, without host keys and with an empty machine id), else built there by mmdebstrap, which takes a minute
- * or two and needs root, and for Ubuntu the keys of its archive (Debian's package ubuntu-keyring). `vmlinuz` beside it is its kernel, `packages.txt` lists what is in it. Two commands that need the same image at once
- * build it once; an interrupted build leaves nothing that counts as an image, and the next build clears it away.
+ * or two and needs root, and for Ubuntu the keys of its archive (Debian's package ubuntu-keyring). `vmlinuz` beside it is
+ * its kernel, `packages.txt` lists what is in it. Two commands that need the same image at once build it once; an interrupted
+ * build leaves nothing that counts as an image, and the next build clears it away.
  * @throws if a package name is malformed or the build fails, with the last lines of the build
  */
 export async function ensureImage(

@@ -46,7 +46,12 @@ describe.skipIf(missing !== undefined)("the firewall's programs", () => {
   const inside = (...argv: string[]) =>
     spawnSync("nsenter", [`--net=/run/netns/${namespace}`, ...argv], { encoding: "utf8" });
   const nft = (command: string) => inside("nft", ...command.split(" "));
-  const ruleset = () => nft("-s list ruleset").stdout;
+  // the order of the tables says only which was loaded last
+  const ruleset = () =>
+    nft("-s list ruleset")
+      .stdout.split(/^(?=table )/m)
+      .sort()
+      .join("");
   const until = async (what: string, holds: () => boolean) => {
     for (let i = 0; !holds(); i++) {
       if (i === 100) throw new Error(`not within 5 s: ${what}; ${ruleset()}`);

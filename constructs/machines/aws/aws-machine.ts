@@ -16,9 +16,9 @@ const IMAGES: Readonly<Record<AwsImage, { readonly owner: string; readonly name:
 };
 
 /**
- * An EC2 instance from Debian's or Ubuntu's own image, with a data volume of its own; both disks encrypted, no instance role, and a
- * metadata service that answers to tokens only and not beyond the instance itself. Region and credentials come from the
- * environment, as for the AWS CLI.
+ * An EC2 instance from Debian's or Ubuntu's own image, with a data volume of its own; both disks encrypted, no instance
+ * role, and a metadata service that answers to tokens only and not beyond the instance itself. Region and credentials come
+ * from the environment, as for the AWS CLI.
  *
  * Whatever changes the machine (type, image's system, way in, baseline, `rebuild`) makes a new instance and keeps the
  * volume; before that the old one is stopped, and its volume taken off in order. A newer image alone changes nothing: it
