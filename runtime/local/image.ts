@@ -33,10 +33,11 @@ const BASE_PACKAGES = [
   "udev",
 ];
 
-const KERNELS: Readonly<Record<OperatingSystem, string>> = {
-  "debian-12": "linux-image-cloud-amd64",
-  "debian-13": "linux-image-cloud-amd64",
-  "ubuntu-24.04": "linux-image-virtual",
+/** The kernel, and what the smallest installation of the one has and that of the other lacks. */
+const OWN_PACKAGES: Readonly<Record<OperatingSystem, readonly string[]>> = {
+  "debian-12": ["linux-image-cloud-amd64"],
+  "debian-13": ["linux-image-cloud-amd64"],
+  "ubuntu-24.04": ["apt", "linux-image-virtual"],
 };
 
 export interface ImageInputs {
@@ -69,7 +70,7 @@ function packagesOf(inputs: ImageInputs): string[] {
   for (const name of inputs.packages)
     if (!/^[a-z0-9][a-z0-9+.-]+$/.test(name))
       throw new Error(`packages: received ${JSON.stringify(name)}, which is no name of a Debian package`);
-  return [...new Set([...BASE_PACKAGES, KERNELS[inputs.os], ...inputs.packages])].sort();
+  return [...new Set([...BASE_PACKAGES, ...OWN_PACKAGES[inputs.os], ...inputs.packages])].sort();
 }
 
 /**

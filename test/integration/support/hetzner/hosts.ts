@@ -138,8 +138,10 @@ export class Hosts implements Machines {
       () => (ended = true),
       () => (ended = true),
     );
-    while (!existsSync(namesOf(slot).netns) && !ended) await sleep(10);
-    if (!ended) this.#wire(namesOf(slot).name, address);
+    // the file is there before it is the namespace
+    const { name } = namesOf(slot);
+    while (!ended && spawnSync("ip", ["-n", name, "link", "show", "lo"]).status !== 0) await sleep(10);
+    if (!ended) this.#wire(name, address);
     await boot;
     await this.onFirstBoot(server, address);
   }
