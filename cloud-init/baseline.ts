@@ -2,6 +2,8 @@ import { readdirSync } from "node:fs";
 import { sha256 } from "../runtime/spec/digest.ts";
 import { Name, PRINCIPAL_UIDS, SYSTEM_PRINCIPALS } from "../runtime/spec/names.ts";
 import { SshPublicKey } from "../runtime/spec/network.ts";
+import { type OperatingSystem, ownsTables } from "../runtime/spec/operating-system.ts";
+import { OPERATING_SYSTEMS } from "./operating-systems.ts";
 import { loadTemplate, type Partials, render } from "./render.ts";
 
 /**
@@ -22,14 +24,11 @@ export const DATA_VOLUME_PLACEHOLDER = "BAILIWICKID";
 /** Largest user data that is rendered, in bytes: AWS takes 16 KiB, and the keys have yet to be put in. */
 export const USER_DATA_LIMIT = 12_288;
 
-/** Operating systems that the baseline knows, and the name their package archive has for the release. */
-const CODENAMES = { "debian-13": "trixie" } as const;
-
 /** What the user data depends on. The same for every spec: no principal, grant or CIDR. */
 export interface UserDataInput {
   /** Name of the host; becomes its host name. */
   readonly host: string;
-  readonly os: keyof typeof CODENAMES;
+  readonly os: OperatingSystem;
   /** The bootstrap admin: a uid of 1000 to 19999 and one ed25519 public key line, or ADMIN_KEY_PLACEHOLDER. */
   readonly admin: { readonly name: string; readonly uid: number; readonly publicKey: string };
   /**
@@ -41,8 +40,8 @@ export interface UserDataInput {
 }
 
 /**
- * Debian packages that the baseline needs. First boot installs those that are missing, behind the firewall; an image
- * that has them all boots without reaching an archive.
+ * Packages of Debian and Ubuntu that the baseline needs, of the same names in both. First boot installs those that are
+ * missing, behind the firewall; an image that has them all boots without reaching an archive.
  */
 export const BASELINE_PACKAGES: readonly string[] = [
   "acl",
@@ -143,7 +142,7 @@ function withoutName({ os, admin, dataDevice = DATA_DEVICE }: UserDataInput): st
   const key = JSON.stringify([os, admin.name, admin.uid, admin.publicKey, dataDevice]);
   const known = rendered.get(key);
   if (known !== undefined) return known;
-  refuseUnless(Object.hasOwn(CODENAMES, os), "os", os, `one of ${Object.keys(CODENAMES).join(", ")}`);
+  refuseUnless(Object.hasOwn(OPERATING_SYSTEMS, os), "os", os, `one of ${Object.keys(OPERATING_SYSTEMS).join(", ")}`);
   refuseUnless(Name.safeParse(admin.name).success, "admin.name", admin.name, "a name like that of a host");
   const uidHolds = Number.isInteger(admin.uid) && admin.uid >= 1000 && admin.uid < PRINCIPAL_UIDS.first;
   refuseUnless(uidHolds, "admin.uid", admin.uid, `an integer from 1000 to ${PRINCIPAL_UIDS.first - 1}`);
@@ -169,7 +168,8 @@ function templateData({ os, admin, dataDevice = DATA_DEVICE }: Omit<UserDataInpu
     admin,
     digest: NO_DIGEST,
     dataDevice: `/dev/disk/by-id/${dataDevice}`,
-    codename: CODENAMES[os],
+    ...OPERATING_SYSTEMS[os],
+    owned: ownsTables(os),
     hostKey: { private: HOST_KEY_PRIVATE_PLACEHOLDER, public: HOST_KEY_PUBLIC_PLACEHOLDER },
     packages: BASELINE_PACKAGES,
     uids: { ...PRINCIPAL_UIDS, kept: SYSTEM_PRINCIPALS.egress + 1 },
@@ -182,7 +182,7 @@ function refuseUnless(holds: boolean, field: string, received: unknown, takes: s
 
 /**
  * The files beside the template, by name without `.hbs`. Bytes are scarce in user data, so comments stay here, and so
- * does indentation where it has no meaning.
+ * do indentation and spaces where they have no meaning.
  */
 function files(): Partials {
   const folder = new URL("./files/", import.meta.url);
@@ -192,5 +192,14 @@ function files(): Partials {
 
 function terse(name: string, text: string): string {
   const code = text.replace(/^\s*(# .*)?\n/gm, "");
-  return name.endsWith(".py.hbs") ? code : code.replace(/^ +/gm, "");
+  return name.endsWith(".py.hbs") ? tersePython(code) : code.replace(/^ +/gm, "");
+}
+
+/** One space for each level, and none beside an operator; the first line, and what is in double quotes, stay as they are. */
+function tersePython(code: string): string {
+  const indented = code.replace(/^( {2})+/gm, (spaces) => " ".repeat(spaces.length / 2));
+  return indented
+    .split(/(^#!.*|"(?:[^"\\]|\\.)*")/)
+    .map((part, i) => (i % 2 === 1 ? part : part.replace(/(?<=\S) (?=[^\w\s{])|(?<=[^\w\s}]) (?=\S)/g, "")))
+    .join("");
 }

@@ -104,7 +104,6 @@ export interface AgentProps {
   readonly limits?: LimitProps;
 }
 
-const OS = "debian-13";
 const Uid = z
   .number()
   .int()
@@ -132,6 +131,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   readonly #baseline: string;
   readonly #sshFrom: readonly string[] | undefined;
   #valid: { readonly text: string; readonly spec: HostSpec } | undefined;
+  #digest: { readonly of: HostSpec; readonly is: string } | undefined;
 
   /**
    * @throws Refusal for a bad or taken name, a machine that carries another host or stands in another stack, an unknown
@@ -158,7 +158,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     claimName(path, this as unknown as AgentHost);
     claimMachine(path, this as unknown as AgentHost);
 
-    const boot = firstBoot(this.name, OS, this.access, this.machine.dataDevice);
+    const boot = firstBoot(this.name, this.access, this.machine);
     this.#baseline = boot.digest;
     this.#sshFrom = untraced(() => this.#make(boot));
     this.node.addValidation({ validate: () => this.#problems() });
@@ -171,7 +171,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     const missing = new TerraformLocal(this, "missing", Lazy.stringValue({ produce: () => this.#missing() }));
     const generation = Lazy.stringValue({ produce: () => canonicalJson(this.machine.generation) });
     const bootstrap = new Bootstrap(this, {
-      generation: { host: this.name, os: OS, baseline: boot.digest, machine: generation },
+      generation: { host: this.name, os: this.machine.os, baseline: boot.digest, machine: generation },
       precondition: { condition: Op.lt(Fn.lengthOf(missing.asString), 1), errorMessage: missing.asString },
       hostKey: this.machine.hostKey,
     });
@@ -180,7 +180,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       name: this.name,
       specFile: file,
       bootstrap: bootstrap.resource,
-      userData: this.machine.hostKey === undefined ? bootstrap.fill(boot.userData) : "",
+      userData: boot.userData === "" ? "" : bootstrap.fill(boot.userData),
       sshFrom: this.access.from.flatMap((network) => ("text" in network ? [network.text] : [])),
       admins: Object.fromEntries(
         this.access.admins.flatMap(({ name, key }) => ("text" in key ? [[name, key.text]] : [])),
@@ -192,14 +192,10 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       specFile: file,
       bootstrap,
       machine,
-      digests: () => ({
-        spec: digestOf(this.toSpec()),
-        components: componentsDigest(
-          [...this.#agents.values()],
-          [...this.#models.values()],
-          [...this.#workspaces.values()],
-        ),
-      }),
+      digests: {
+        spec: () => this.#specDigest(),
+        components: () => componentsDigest([...this.#agents.values()], [...this.#models.values()], [...this.#workspaces.values()]),
+      },
       values: () => this.#assemble().values,
     });
     return machine.sshFrom;
@@ -310,10 +306,16 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     }
   }
 
+  #specDigest(): string {
+    const spec = this.toSpec();
+    if (this.#digest?.of !== spec) this.#digest = { of: spec, is: digestOf(spec) };
+    return this.#digest.is;
+  }
+
   #assemble(): AssembledSpec {
     return assembleSpec({
       name: this.name,
-      os: OS,
+      os: this.machine.os,
       baseline: this.#baseline,
       machine: this.machine,
       access: this.access,

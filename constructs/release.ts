@@ -5,14 +5,15 @@ import { bailiwickCommand } from "./command-line.ts";
 import { KIT_VERSION } from "./kit.ts";
 import type { MadeMachine } from "./machines/machine.ts";
 import { TerraformData } from "./terraform-data.ts";
+import { untraced } from "./untraced.ts";
 
 export interface ReleaseProps {
   readonly host: string;
   readonly specFile: string;
   readonly bootstrap: Bootstrap;
   readonly machine: MadeMachine;
-  /** Digest of the spec and of all files that decide components; asked for at synth, when every grant is made. */
-  readonly digests: () => { readonly spec: string; readonly components: string };
+  /** Digests of the spec, and of all files that decide components; asked for at synth, when every grant is made. */
+  readonly digests: Readonly<Record<"spec" | "components", () => string>>;
   /** Values of the spec's bindings: tokens by key; asked for at synth. */
   readonly values: () => Readonly<Record<string, string>>;
 }
@@ -34,7 +35,7 @@ export function addRelease(scope: Construct, props: ReleaseProps): void {
   let encoded: string | undefined;
   // Before all stacks are ready the spec may be incomplete: nothing is decided by it then.
   const digest = (kind: "spec" | "components") =>
-    Lazy.stringValue({ produce: ({ preparing }) => (preparing ? "" : props.digests()[kind]) });
+    Lazy.stringValue({ produce: ({ preparing }) => (preparing ? "" : props.digests[kind]()) });
   new TerraformData(scope, "release", {
     triggersReplace: {
       spec: digest("spec"),
@@ -51,7 +52,7 @@ export function addRelease(scope: Construct, props: ReleaseProps): void {
           BAILIWICK_BINDINGS: Lazy.stringValue({
             produce: ({ preparing }) => {
               if (preparing) return "";
-              encoded ??= Fn.jsonencode(bindings());
+              encoded ??= untraced(() => Fn.jsonencode(bindings()));
               return encoded;
             },
           }),

@@ -44,6 +44,8 @@ export interface MachineReview {
 
 /** Where a host runs. A machine carries one host; `AgentHost` binds it. */
 export interface Machine extends IConstruct {
+  /** What runs on it. */
+  readonly os: HostSpec["os"];
   /** What the spec says of it; read at the end of synth. Strings in it may be tokens where the spec takes bindings. */
   readonly spec: HostSpec["machine"];
   /** Everything of it whose change needs a new machine; compared as JSON at the end of synth. The data volume outlives all of that. */

@@ -21,6 +21,8 @@ if [ ! -d $keep ]; then
   for unit in haproxy auditd audit-rules; do
     [ "$(systemctl is-enabled $unit 2>/dev/null)" != masked ] || echo $unit
   done >$keep.new/masked
+  # the baseline has sshd run by its service
+  [ "$(systemctl is-enabled ssh.socket 2>/dev/null)" != enabled ] || echo enabled >$keep.new/ssh-socket
   sync -f $keep.new
   mv $keep.new $keep
 fi
@@ -43,6 +45,23 @@ put() {
   if cmp -s "$1.new" "$1"; then rm "$1.new"; else mv "$1.new" "$1"; fi
 }
 mkdir -p /usr/lib/bailiwick /etc/bailiwick
+# As in first boot, nothing is fetched before something is in force; its means for that are python3's, which cloud-init
+# needs anyway and a bare machine may lack. The script itself takes this table away.
+command -v python3 >/dev/null || {
+  nft -f - <<'TABLE'
+table inet bailiwick_first {
+  chain in {
+    type filter hook input priority 0; policy drop;
+    iif lo accept
+    ct state established,related accept
+    meta l4proto { icmp, ipv6-icmp } accept
+    tcp dport 22 accept
+  }
+}
+TABLE
+  apt-get -qy update >&2
+  DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends python3 >&2
+}
 put /usr/lib/bailiwick/apply "$apply" 755
 put /etc/ssh/sshd_config.d/10-bailiwick.conf "$sshd" 600
 # Its key has stood in no user data: there is nothing to be afraid of while the first push is awaited, and sshd stays up.

@@ -8,7 +8,7 @@ keep=/var/backups/bailiwick
 systemctl stop 'bailiwick-*.timer' 'bailiwick-*.socket' 'bailiwick-*.service'
 systemctl stop var-lib-bailiwick.mount
 ! grep -qs ' /var/lib/bailiwick ' /proc/self/mounts || umount /var/lib/bailiwick || exit 1
-for table in bailiwick bailiwick_base; do
+for table in bailiwick bailiwick_base bailiwick_first; do
   ! nft list table inet $table >/dev/null 2>&1 || nft delete table inet $table || exit 1
 done
 systemctl disable --quiet bailiwick-firewall.service bailiwick-unclaimed.timer var-lib-bailiwick.mount
@@ -31,7 +31,13 @@ while read -r account; do passwd --quiet --unlock "$account"; done <$keep/passwo
 systemctl daemon-reload
 systemctl restart systemd-journald
 sshd -t || exit 1
-systemctl reload ssh || exit 1
+if [ -e $keep/ssh-socket ]; then
+  systemctl disable --quiet ssh.service
+  systemctl stop ssh.service # the sessions go on
+  systemctl enable --quiet --now ssh.socket || exit 1
+else
+  systemctl reload ssh || exit 1
+fi
 
 dpkg-query -W -f '${Package}\n' | grep -vxFf $keep/packages | tr '\n' ' ' | sed -n 's/\(..*\) $/packages: \1\n/p'
 echo "kernel settings, and /tmp, /var/tmp and /dev/shm without programs: until it reboots"

@@ -19,8 +19,8 @@ export interface Objections {
 }
 
 /**
- * Units of a Debian installation that is there for nothing in particular: of the base system, of the network, of the
- * hypervisor's guest, of upkeep; and ours. Whatever else runs is somebody's.
+ * Units of a Debian or Ubuntu installation that is there for nothing in particular: of the base system, of the network, of
+ * the hypervisor's guest, of upkeep; and ours. Whatever else runs is somebody's.
  */
 const BASE_UNITS = new RegExp(
   `^(${[
@@ -28,6 +28,8 @@ const BASE_UNITS = new RegExp(
     "(console-getty|ssh|sshd|dbus|dbus-broker|cron|anacron|polkit|rsyslog|auditd|unattended-upgrades|needrestart|haveged|rngd|rng-tools)",
     "(getty|serial-getty|container-getty|autovt|ssh|user|user-runtime-dir|ifup|wpa_supplicant|dhcpcd)@.*",
     "(networking|NetworkManager|wpa_supplicant|dhcpcd|isc-dhcp-client|ntpsec|chrony|chronyd|irqbalance|acpid|mdmonitor)",
+    // Ubuntu's
+    "(snapd|multipathd|networkd-dispatcher|ModemManager|packagekit|fwupd|thermald|ubuntu-advantage|accounts-daemon)",
     "(lvm2|systemd|apt-daily|cloud|hv|google|smartmontools|smartd|udisks2|vgauth|open-vm-tools|qemu-guest-agent).*",
     "bailiwick-.*",
   ].join("|")})(\\.service)?$`,
@@ -92,7 +94,7 @@ function others(facts: MachineFacts, { user, admins }: Wanted): string[] {
     ({ name, shell, password }) =>
       !known(name) && !/\/(nologin|false|sync)$/.test(shell) && (password || keyed.has(name)),
   );
-  const tables = facts.tables.filter((table) => !/^inet bailiwick(_base)?$/.test(table));
+  const tables = facts.tables.filter((table) => !/^inet bailiwick(_base|_first)?$/.test(table));
   return [
     ...services.map((unit) => `service ${unit} runs`),
     ...[

@@ -1,11 +1,16 @@
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { digestOf, sha256 } from "../spec/digest.ts";
+import type { OperatingSystem } from "../spec/operating-system.ts";
 import { cacheDirectory } from "./directories.ts";
 import { run } from "./run-program.ts";
 
 const RECIPE = join(import.meta.dirname, "build-image.sh");
-const SUITES = { "debian-13": "trixie" } as const;
+const SUITES: Readonly<Record<OperatingSystem, string>> = {
+  "debian-12": "bookworm",
+  "debian-13": "trixie",
+  "ubuntu-24.04": "noble",
+};
 /** The smallest root disk the spec takes: an image must fit into it. */
 const IMAGE_SIZE = "3G";
 
@@ -18,7 +23,6 @@ const BASE_PACKAGES = [
   "iproute2",
   "kmod",
   "libpam-systemd",
-  "linux-image-cloud-amd64",
   "netbase",
   "netplan.io",
   "openssh-server",
@@ -29,8 +33,15 @@ const BASE_PACKAGES = [
   "udev",
 ];
 
+/** The kernel, and what the smallest installation of the one has and that of the other lacks. */
+const OWN_PACKAGES: Readonly<Record<OperatingSystem, readonly string[]>> = {
+  "debian-12": ["linux-image-cloud-amd64"],
+  "debian-13": ["linux-image-cloud-amd64"],
+  "ubuntu-24.04": ["apt", "linux-image-virtual"],
+};
+
 export interface ImageInputs {
-  readonly os: keyof typeof SUITES;
+  readonly os: OperatingSystem;
   /** Debian packages to bake in besides those that every image has. */
   readonly packages: readonly string[];
 }
@@ -59,14 +70,15 @@ function packagesOf(inputs: ImageInputs): string[] {
   for (const name of inputs.packages)
     if (!/^[a-z0-9][a-z0-9+.-]+$/.test(name))
       throw new Error(`packages: received ${JSON.stringify(name)}, which is no name of a Debian package`);
-  return [...new Set([...BASE_PACKAGES, ...inputs.packages])].sort();
+  return [...new Set([...BASE_PACKAGES, ...OWN_PACKAGES[inputs.os], ...inputs.packages])].sort();
 }
 
 /**
  * The root file system image of these inputs: found in the cache (`images/<digest>/root.img` below the cache directory,
  * raw ext4, sparse, without host keys and with an empty machine id), else built there by mmdebstrap, which takes a minute
- * or two and needs root. `vmlinuz` beside it is its kernel, `packages.txt` lists what is in it. Two commands that need the same image at once
- * build it once; an interrupted build leaves nothing that counts as an image, and the next build clears it away.
+ * or two and needs root, and for Ubuntu the keys of its archive (Debian's package ubuntu-keyring). `vmlinuz` beside it is
+ * its kernel, `packages.txt` lists what is in it. Two commands that need the same image at once build it once; an interrupted
+ * build leaves nothing that counts as an image, and the next build clears it away.
  * @throws if a package name is malformed or the build fails, with the last lines of the build
  */
 export async function ensureImage(

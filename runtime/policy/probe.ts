@@ -85,6 +85,7 @@ export type SystemCall =
 /** One thing to try. Each leaves the host as it was; verify/on-host/attempts.py says how it is done. */
 export type Attempt =
   | { readonly do: "connect" | "udp" | "bind"; readonly host: string; readonly port: number }
+  | { readonly do: "serve-as"; readonly uid: number; readonly host: string; readonly port: number }
   | { readonly do: "tls"; readonly host: string; readonly port: number; readonly name: string | null }
   | {
       readonly do: "http";

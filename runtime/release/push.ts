@@ -58,7 +58,7 @@ export async function push(options: PushOptions): Promise<PushResult> {
   };
   let connection = await connectToHost(login);
   try {
-    const uploads = uploadMissing(connection, options.components, progress);
+    const uploads = uploadMissing(connection, options.components, spec.timeouts.baselineSeconds, progress);
     uploads.catch(() => {});
     // at first contact it has not begun
     const rotated = connection.contact === "first" ? Promise.resolve(false) : rotationIsFinished(connection);
@@ -112,9 +112,10 @@ const UPLOADS_AT_ONCE = 3;
 async function uploadMissing(
   connection: Connection,
   building: Promise<Record<string, Component>>,
+  seconds: number,
   progress: (line: string) => void,
 ) {
-  const [components, present] = await Promise.all([building, presentComponents(connection)]);
+  const [components, present] = await Promise.all([building, presentComponents(connection, seconds)]);
   // the largest first: the host unpacks it while the others come
   const missing = Object.values(components)
     .filter(({ digest }) => !present.includes(digest))
@@ -132,9 +133,13 @@ async function uploadMissing(
   return { components, uploaded };
 }
 
+/** What receives a component may be among the packages that first boot has yet to fetch. */
+const READY = "until sudo -n true && command -v zstd; do sleep 1; done >/dev/null 2>&1";
+
 /** Digests of what the host seems to have; whether it is whole is looked at under the lock. */
-async function presentComponents(connection: Connection): Promise<string[]> {
-  const { stdout } = await connection.exec("ls /opt/bailiwick/components 2>/dev/null || true");
+async function presentComponents(connection: Connection, seconds: number): Promise<string[]> {
+  const list = `${READY}; ls /opt/bailiwick/components 2>/dev/null || true`;
+  const { stdout } = await connection.exec(list, { timeoutMs: seconds * 1000 });
   return stdout.split("\n");
 }
 

@@ -9,6 +9,7 @@ import { MountGrant, ServerMountGrant, WorkspaceSpec } from "../policy/workspace
 import { Binding, bindable } from "./binding.ts";
 import { Name, PRINCIPAL_UIDS } from "./names.ts";
 import { Cidr, SshPublicKey } from "./network.ts";
+import { OperatingSystem } from "./operating-system.ts";
 import { checkReferences } from "./references.ts";
 import { ModelService, RuntimeSpec } from "./runtime.ts";
 
@@ -130,7 +131,7 @@ const HostFields = z
   .strictObject({
     apiVersion: z.literal("bailiwick/v1").describe("Version of this format."),
     name: Name.describe("Name of the host, given to every `bailiwick` command."),
-    os: z.enum(["debian-13"]).describe("Operating system of the machine."),
+    os: OperatingSystem.describe("Operating system of the machine."),
     baseline: z
       .string()
       .regex(/^[0-9a-f]{64}$/)

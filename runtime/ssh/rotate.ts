@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { signAttestation } from "./attestation.ts";
 import type { Connection } from "./connection.ts";
@@ -21,11 +22,13 @@ export interface RotateOptions {
   readonly reconnect: (trust: PinnedTrust) => Promise<Connection>;
   /** Told each step in a few words. */
   readonly progress?: (step: string) => void;
-  /** How the host's program is run: followed by ` new` or ` install`. */
+  /** A shell command that is followed by ` new` or ` install`; default: host-key.sh, sent along, by sudo. */
   readonly command?: string;
 }
 
-const HOST_KEY_COMMAND = "sudo -n /usr/lib/bailiwick/host-key";
+// sent along, and not of the baseline: user data is scarce, and a mended program must not make a machine be built anew
+const PROGRAM = readFileSync(new URL("./host-key.sh", import.meta.url), "utf8");
+const HOST_KEY_COMMAND = `sudo -n /bin/sh -c ${shellQuote(PROGRAM)} host-key`;
 const NEW_TIMEOUT_MS = 60_000;
 // it waits for cloud-init to be done with what is to be destroyed
 const INSTALL_TIMEOUT_MS = 180_000;
@@ -45,16 +48,16 @@ export async function rotateHostKey(options: RotateOptions): Promise<{ connectio
   const oldKey = parseHostKey(connection.hostKey);
 
   progress("making a new host key on the host");
-  const made = await run(connection, `${command} new`, NEW_TIMEOUT_MS);
-  const newKey = onlyHostKey(made, `${command} new`);
-  if (newKey.blob.equals(oldKey.blob)) throw new Error(`${command} new printed the key that is already in use`);
+  const made = await run(connection, command, "new", NEW_TIMEOUT_MS);
+  const newKey = onlyHostKey(made);
+  if (newKey.blob.equals(oldKey.blob)) throw new Error("host-key new printed the key that is already in use");
 
   progress(`signing ${newKey.fingerprint} as ${admin}`);
   const statement = { admin, at: new Date().toISOString(), host, hostKey: newKey.line, instance };
   const attestation = await signAttestation({ statement, identity });
 
   progress("installing it and destroying the old one");
-  await run(connection, `${command} install`, INSTALL_TIMEOUT_MS, attestation);
+  await run(connection, command, "install", INSTALL_TIMEOUT_MS, attestation);
   await connection.close();
 
   progress("reconnecting with the new key");
@@ -85,21 +88,27 @@ export async function rotationIsFinished(connection: Connection, root = ""): Pro
   throw new RemoteCommandError("looking for what first boot left", result);
 }
 
-async function run(connection: Connection, command: string, timeoutMs: number, stdin?: string): Promise<string> {
-  const result = await connection.exec(command, {
+async function run(
+  connection: Connection,
+  command: string,
+  verb: "new" | "install",
+  timeoutMs: number,
+  stdin?: string,
+): Promise<string> {
+  const result = await connection.exec(`${command} ${verb}`, {
     timeoutMs,
     ...(stdin === undefined ? {} : { stdin }),
   });
-  if (result.code !== 0) throw new RemoteCommandError(command, result);
+  if (result.code !== 0) throw new RemoteCommandError(`host-key ${verb}`, result);
   return result.stdout;
 }
 
-function onlyHostKey(stdout: string, command: string) {
+function onlyHostKey(stdout: string) {
   const line = stdout.endsWith("\n") ? stdout.slice(0, -1) : stdout;
   try {
     return parseHostKey(line);
   } catch (error) {
-    throw new Error(`${command} did not print one host key: ${error instanceof Error ? error.message : error}`);
+    throw new Error(`host-key new did not print one host key: ${error instanceof Error ? error.message : error}`);
   }
 }
 

@@ -26,7 +26,7 @@ export function hostProbes(subject: Subject, view: OutsideView, ports?: Ports): 
     ...machineProbes(subject),
     ...upkeepProbes(subject),
     ...accessProbes(subject, view.hostKey),
-    ...firewallProbes(),
+    ...firewallProbes(subject),
     ...unitProbes(subject),
     ...egressProbes(subject),
     ...modelProbes(subject),

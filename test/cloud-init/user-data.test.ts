@@ -34,9 +34,9 @@ describe("user data", () => {
     expect(schema(text.replace("uid: 1000", "uid: [1]")).status).not.toBe(0);
   });
 
-  it("fits with the longest names and key that are taken", () => {
+  it.each(["debian-13", "ubuntu-24.04"] as const)("fits with the longest names and key that are taken: %s", (os) => {
     const publicKey = `sk-ssh-ed25519@openssh.com ${"A".repeat(108)} ${"c".repeat(64)}`;
-    const longest = { ...INPUT, host: "h".repeat(20), admin: { name: "a".repeat(20), uid: 19_999, publicKey } };
+    const longest = { ...INPUT, os, host: "h".repeat(20), admin: { name: "a".repeat(20), uid: 19_999, publicKey } };
     expect(Buffer.byteLength(renderUserData(longest))).toBeLessThanOrEqual(USER_DATA_LIMIT);
     const endless = { ...INPUT, admin: { ...INPUT.admin, publicKey: `ssh-ed25519 ${"A".repeat(12_000)}` } };
     expect(() => renderUserData(endless)).toThrow(/user data has \d+ bytes; at most 12288 are taken/);
@@ -67,7 +67,7 @@ describe("user data", () => {
   it.each([
     [{ host: "Bad Host" }, "host received"],
     [{ host: 'x"\nruncmd: [reboot]' }, "host received"],
-    [{ os: "debian-12" }, 'os received "debian-12"; it takes one of debian-13'],
+    [{ os: "debian-11" }, 'os received "debian-11"; it takes one of debian-12, debian-13, ubuntu-24.04'],
     [{ os: "toString" }, "os received"],
     [{ admin: { ...INPUT.admin, name: "root;id" } }, "admin.name received"],
     [{ admin: { ...INPUT.admin, uid: 20_000 } }, "admin.uid received 20000; it takes an integer from 1000 to 19999"],

@@ -1,19 +1,19 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BASELINE_PACKAGES } from "../../cloud-init/baseline.ts";
 import { generateSshKeyPair } from "../../constructs/openssh-key.ts";
 import { ensureImage } from "../../runtime/local/image.ts";
-import { Hosts, OPERATOR, STRANGER } from "./support/hetzner/hosts.ts";
+import { Hosts, STRANGER } from "./support/hetzner/hosts.ts";
 import type { Server } from "./support/hetzner/world.ts";
 import { ok, Project } from "./support/project.ts";
+import { rackApp, rackUserData } from "./support/rack.ts";
 
 // A machine that was there before, by the real cdktf, Terraform and bailiwick: a container with a plain sshd and a user who
 // may sudo, in a network of its own; see support/hetzner/hosts.ts. Nothing of the kit is on it when it is met.
 
-const PUPPET = resolve(import.meta.dirname, "support/puppet");
 const missing = process.getuid?.() === 0 ? undefined : "a machine needs root";
 if (missing !== undefined) console.log(`not run: an existing machine: ${missing}`);
 
@@ -21,42 +21,6 @@ if (missing !== undefined) console.log(`not run: an existing machine: ${missing}
 const NOT_A_CONTAINERS = ["root/clock", "root/kernel-settings"];
 
 const own = generateSshKeyPair("");
-
-const plain = (key: string) => `#cloud-config
-users:
-- name: deploy
-  uid: 1500
-  shell: /bin/bash
-  sudo: "ALL=(ALL) NOPASSWD:ALL"
-  ssh_authorized_keys: [${JSON.stringify(key)}]
-ssh_keys:
-  ed25519_private: ${JSON.stringify(own.privateKey)}
-  ed25519_public: ${JSON.stringify(own.publicKey)}
-`;
-
-const app = (address: string, key: string, { adopt = false } = {}) => `
-import { App, TerraformStack } from "cdktf";
-import { Access, AgentHost, ExistingMachine, ModelProvider, Runtime } from "KIT";
-
-const app = new App();
-const stack = new TerraformStack(app, "rack");
-const machine = new ExistingMachine(stack, "machine", {
-  address: ${JSON.stringify(address)},
-  user: "deploy",
-  hostKey: ${JSON.stringify(own.publicKey)},
-  dataDevice: "bailiwick-data",
-  adopt: ${adopt},
-});
-const access = Access.ssh({ admins: { ada: ${JSON.stringify(key)} }, from: ["${OPERATOR}/32"] });
-const host = new AgentHost(stack, "rack", { machine, access });
-const source = ${JSON.stringify(PUPPET)};
-const agent = host.addAgent("puppet", {
-  runtime: Runtime.command({ source, argv: ["node", "./main.mjs"], health: "/healthz", ask: "/v1/chat/completions" }),
-});
-host.addModel("demo", ModelProvider.demo()).grantInvoke(agent, { models: ["demo"] });
-host.addWorkspace("desk").grantReadWrite(agent);
-app.synth();
-`;
 
 describe.skipIf(missing !== undefined)("a host on a machine that was there before", () => {
   let hosts: Hosts;
@@ -109,8 +73,8 @@ describe.skipIf(missing !== undefined)("a host on a machine that was there befor
     project.env.BAILIWICK_SSH_KEY = file;
     address = (await hosts.address("ipv4")) ?? "";
     const open = { direction: "in" as const, protocol: "tcp", port: "1-65535", source_ips: ["0.0.0.0/0"] };
-    await hosts.create({ ...server, userData: plain(key) }, [open], address);
-    project.write(app(address, key));
+    await hosts.create({ ...server, userData: rackUserData(key, own) }, [open], address);
+    project.write(rackApp({ address, key, hostKey: own.publicKey }));
     await project.build("rack");
     for (let i = 0; i < 40 && (await ssh("deploy")).code !== 0; i++) await sleep(250);
     while (!onMachine("ls /run/cloud-init/result.json 2>/dev/null || true").includes("result")) await sleep(250);
@@ -223,7 +187,7 @@ describe.skipIf(missing !== undefined)("a host on a machine that was there befor
     ok(await ssh("deploy", "sudo systemd-run -q --unit=shop python3 -m http.server 8080"));
     for (let i = 0; i < 40 && (await hosts.says(address, 8080)) === "refused"; i++) await sleep(100);
     expect(await hosts.says(address, 8080)).toBe("nothing");
-    project.write(app(address, key, { adopt: true }));
+    project.write(rackApp({ address, key, hostKey: own.publicKey, adopt: true }));
     ok(await project.cdktf(["deploy", "rack", "--auto-approve"]));
     expect(await hosts.says(address, 8080)).toBe("silent");
     expect(ok(await project.bailiwick(["ssh", "rack", "systemctl is-active shop"])).stdout.trim()).toBe("active");

@@ -3,16 +3,16 @@ import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { BASELINE_PACKAGES } from "../../cloud-init/baseline.ts";
-import { ensureImage } from "../../runtime/local/image.ts";
 import { Bindings } from "../../runtime/spec/binding.ts";
 import { providerMirror } from "../../scripts/provider-mirror.ts";
+import { Archive, bareImage } from "./support/bare-image.ts";
 import { HetznerApi } from "./support/hetzner/api.ts";
-import { Hosts, OPERATOR, STRANGER } from "./support/hetzner/hosts.ts";
+import { GATEWAY, Hosts, OPERATOR, STRANGER } from "./support/hetzner/hosts.ts";
 import { ok, Project } from "./support/project.ts";
 
 // stacks/hetzner.ts by the real cdktf, Terraform, provider and bailiwick. Behind the emulated API each server is a real
-// host, booted from the user data that the API received; see support/hetzner/hosts.ts for what stands for what.
+// host, booted from the user data that the API received and an image that has none of the baseline's packages: first boot
+// fetches them from an archive inside these networks. See support/hetzner/hosts.ts for what stands for what.
 
 const missing =
   process.getuid?.() !== 0
@@ -33,8 +33,33 @@ describe.skipIf(missing !== undefined)("stacks/hetzner.ts on servers that are ho
   let hosts: Hosts;
   let api: HetznerApi;
   let project: Project;
+  let archive: Archive;
   const none = { dropped: 0, admitted: 0 };
   const firstBoot = { operator: "", stranger: "", closed: none, open: none };
+  /** What a port where nobody listens said, and what nft had, while the first file of the archive was waited for. */
+  const beforeFetching = { fetched: -1, tables: "", port: "", withoutTable: "", ssh: "" };
+  let answered = (): void => {};
+  const seen = new Promise<void>((done) => {
+    answered = done;
+  });
+
+  const probeBeforeFetching = async () => {
+    await seen;
+    const { id } = server();
+    const address = api.world.addressOf(server()) ?? "";
+    const nft = (args: string, input?: string) => hosts.inNetworkOf(id, ["nft", ...args.split(" ")], input);
+    const everything = { direction: "in" as const, protocol: "tcp", port: "1-65535", source_ips: ["0.0.0.0/0"] };
+    await hosts.setRules(server(), [everything]);
+    beforeFetching.fetched = archive.fetched.length;
+    beforeFetching.tables = nft("-s list ruleset");
+    beforeFetching.port = await hosts.says(address, 8080, STRANGER);
+    beforeFetching.ssh = await hosts.says(address, 22);
+    // control: the same a moment later, without that table
+    nft("delete table inet bailiwick_first");
+    beforeFetching.withoutTable = await hosts.says(address, 8080, STRANGER);
+    nft("-f -", beforeFetching.tables);
+    await hosts.setRules(server(), api.world.rulesOf(server()));
+  };
 
   const server = () => {
     const [one] = api.world.servers.values();
@@ -52,8 +77,10 @@ describe.skipIf(missing !== undefined)("stacks/hetzner.ts on servers that are ho
   };
 
   beforeAll(async () => {
-    const image = await ensureImage({ os: "debian-13", packages: BASELINE_PACKAGES, progress: console.log });
+    const image = await bareImage(`http://${GATEWAY}`);
     hosts = new Hosts(image);
+    archive = new Archive(image.archive, probeBeforeFetching);
+    hosts.serve(await archive.start());
     api = new HetznerApi(hosts);
     hosts.onFirstBoot = async (made, address) => {
       // first boot restarts sshd when it has hardened it
@@ -70,6 +97,7 @@ describe.skipIf(missing !== undefined)("stacks/hetzner.ts on servers that are ho
       await hosts.says(address, 22, STRANGER);
       firstBoot.open = hosts.counted();
       await hosts.setRules(made, api.world.rulesOf(made));
+      answered();
     };
     const endpoint = await api.start();
     await hosts.expose(Number(new URL(endpoint).port));
@@ -89,7 +117,19 @@ describe.skipIf(missing !== undefined)("stacks/hetzner.ts on servers that are ho
   afterAll(async () => {
     await hosts?.close();
     await api?.stop();
+    await archive?.stop();
     project?.remove();
+  });
+
+  it("was closed by the kernel itself before it fetched anything, nft included", () => {
+    expect(beforeFetching).toMatchObject({ fetched: 0, port: "silent", ssh: expect.stringMatching(/^SSH-2\.0/) });
+    expect(beforeFetching.tables).toMatch(/^table inet bailiwick_first \{/);
+    // without that table the same port would have answered
+    expect(beforeFetching.withoutTable).toBe("refused");
+    const order = archive.fetched.filter((name) => name.endsWith(".deb")).map((name) => name.split("_")[0]);
+    expect(order).toEqual(expect.arrayContaining(["nftables", "haproxy", "auditd", "sudo"]));
+    expect(order.indexOf("nftables")).toBeLessThan(order.indexOf("haproxy"));
+    // it is gone: verify objects to any table that is not the kit's, below
   });
 
   it("had its firewall from the first packet: the operator reached sshd, a stranger's packets ended at the firewall", () => {

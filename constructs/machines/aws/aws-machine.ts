@@ -2,19 +2,23 @@ import { Fn } from "cdktf";
 import { Construct } from "constructs";
 import { DATA_VOLUME_PLACEHOLDER } from "../../../cloud-init/baseline.ts";
 import { Refusal } from "../../refuse.ts";
+import { searchedOnce } from "../../user-data.ts";
 import type { HostOnMachine, Machine, MachineReview, MadeMachine } from "../machine.ts";
 import { admitEndpoint, admitNetworks, instanceGroup } from "./inbound.ts";
 import { machineNetwork } from "./network.ts";
-import { type AwsMachineProps, type AwsSettings, checkedProps } from "./props.ts";
+import { type AwsImage, type AwsMachineProps, type AwsSettings, checkedProps } from "./props.ts";
 import { AwsLookup, type AwsMeta, AwsResource, awsProvider } from "./resources.ts";
 
-/** Who publishes Debian's own images, and how they are named. */
-const DEBIAN = { owner: "136693071363", name: "debian-13-amd64-*" };
+/** Who publishes a system's own images, and how they are named. */
+const IMAGES: Readonly<Record<AwsImage, { readonly owner: string; readonly name: string }>> = {
+  "debian-13": { owner: "136693071363", name: "debian-13-amd64-*" },
+  "ubuntu-24.04": { owner: "099720109477", name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*" },
+};
 
 /**
- * An EC2 instance from Debian's own image, with a data volume of its own; both disks encrypted, no instance role, and a
- * metadata service that answers to tokens only and not beyond the instance itself. Region and credentials come from the
- * environment, as for the AWS CLI.
+ * An EC2 instance from Debian's or Ubuntu's own image, with a data volume of its own; both disks encrypted, no instance
+ * role, and a metadata service that answers to tokens only and not beyond the instance itself. Region and credentials come
+ * from the environment, as for the AWS CLI.
  *
  * Whatever changes the machine (type, image's system, way in, baseline, `rebuild`) makes a new instance and keeps the
  * volume; before that the old one is stopped, and its volume taken off in order. A newer image alone changes nothing: it
@@ -35,6 +39,10 @@ export class AwsMachine extends Construct implements Machine {
   get spec(): Extract<Machine["spec"], { kind: "aws" }> {
     const { instanceType, inbound, dataGiB } = this.#settings;
     return { kind: "aws", instanceType, inbound, dataGiB };
+  }
+
+  get os(): AwsImage {
+    return this.#settings.image;
   }
 
   get generation(): Machine["generation"] {
@@ -72,7 +80,7 @@ export class AwsMachine extends Construct implements Machine {
       meta,
     );
     this.#snapshots(name, meta);
-    const image = new AwsLookup(this, "image", "aws_ami", imageFilter(), meta.provider);
+    const image = new AwsLookup(this, "image", "aws_ami", imageFilter(this.#settings.image), meta.provider);
     const instance = new AwsResource(
       this,
       "instance",
@@ -83,7 +91,7 @@ export class AwsMachine extends Construct implements Machine {
         subnet_id: network.subnetId,
         vpc_security_group_ids: [group.id],
         associate_public_ip_address: publicIp,
-        user_data: userData.replaceAll(DATA_VOLUME_PLACEHOLDER, () => Fn.replace(volume.id, "-", "")),
+        user_data: searchedOnce(userData.replaceAll(DATA_VOLUME_PLACEHOLDER, () => Fn.replace(volume.id, "-", ""))),
         user_data_replace_on_change: true,
         disable_api_termination: protect,
         instance_initiated_shutdown_behavior: "stop",
@@ -153,12 +161,13 @@ export class AwsMachine extends Construct implements Machine {
   }
 }
 
-function imageFilter() {
+function imageFilter(image: AwsImage) {
+  const { owner, name } = IMAGES[image];
   return {
-    owners: [DEBIAN.owner],
+    owners: [owner],
     most_recent: true,
     filter: [
-      { name: "name", values: [DEBIAN.name] },
+      { name: "name", values: [name] },
       { name: "architecture", values: ["x86_64"] },
       { name: "virtualization-type", values: ["hvm"] },
     ],

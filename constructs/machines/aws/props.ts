@@ -3,9 +3,17 @@ import { z } from "zod";
 import { Cidr } from "../../../runtime/spec/network.ts";
 import { checked, knownKeys, refuse } from "../../refuse.ts";
 
+const Image = z.enum(["debian-13", "ubuntu-24.04"]);
+export type AwsImage = z.output<typeof Image>;
+
 export interface AwsMachineProps {
   /** Type of the instance, of the Nitro system and x86, such as `t3.medium` or `m7i.large`. */
   readonly instanceType: string;
+  /**
+   * Operating system: the newest image of its publisher's own. Another one makes a new instance.
+   * @default debian-13
+   */
+  readonly image?: AwsImage;
   /**
    * How the operator reaches sshd. `cidr`: a public address, and a security group that admits the networks of the host's
    * `Access`. `instance-connect`: nothing at all comes in from outside; an EC2 Instance Connect Endpoint leads there, for
@@ -72,6 +80,7 @@ const KEYS = {
   instanceType: z
     .string()
     .regex(/^[a-z][a-z0-9-]*\.[a-z0-9-]+$/, "must be an instance type as AWS writes it, such as t3.medium"),
+  image: Image,
   inbound: z.enum(["cidr", "instance-connect"]),
   vpcCidr: Cidr,
   publicIp: z.boolean(),
@@ -113,6 +122,7 @@ export function checkedProps(path: string, props: AwsMachineProps): AwsSettings 
     );
   return {
     instanceType,
+    image: value("image", "debian-13"),
     inbound: value("inbound", "cidr"),
     vpcCidr: value("vpcCidr", "10.77.0.0/24"),
     publicIp: value("publicIp", true),

@@ -2,6 +2,7 @@ import { Token } from "cdktf";
 import { Construct } from "constructs";
 import { z } from "zod";
 import { SshPublicKey } from "../../../runtime/spec/network.ts";
+import { OperatingSystem } from "../../../runtime/spec/operating-system.ts";
 import { bailiwickCommand } from "../../command-line.ts";
 import { checked, knownKeys, refuse } from "../../refuse.ts";
 import { TerraformData } from "../../terraform-data.ts";
@@ -21,6 +22,12 @@ export interface ExistingMachineProps {
    * the first push on; this one comes back when the machine is let go. Changing it means another machine.
    */
   readonly hostKey: string;
+  /**
+   * Its operating system; one that says it is another is refused. On Debian 12 and Ubuntu 24.04 nobody owns the firewall's
+   * tables: what others change of them is put back at once.
+   * @default debian-13
+   */
+  readonly os?: "debian-12" | "debian-13" | "ubuntu-24.04";
   /**
    * The data volume: name of a block device below /dev/disk/by-id, a disk, a partition or a logical volume
    * (`dm-name-vg0-data`). It is formatted if it is blank, and used if it was a host's before; anything else is refused.
@@ -46,10 +53,12 @@ export interface ExistingMachineProps {
 }
 
 /**
- * A machine that was there before: a server in a rack, a virtual machine that somebody else makes. Debian 13 on x86-64 with
- * systemd, ssh.service on port 22, and nothing else on it that is of worth. First boot's own files are put on it over SSH.
+ * A machine that was there before: a server in a rack, a virtual machine that somebody else makes. Debian 12 or 13 or
+ * Ubuntu 24.04 on x86-64, with systemd, ssh.service on port 22, and nothing else on it that is of worth. First boot's own
+ * files are put on it over SSH.
  */
 export class ExistingMachine extends Construct implements Machine {
+  readonly os: OperatingSystem;
   readonly dataDevice: string;
   readonly hostKey: string;
   /** Where its sshd answers, literal or a token: for outputs and other constructs of the team. */
@@ -63,9 +72,10 @@ export class ExistingMachine extends Construct implements Machine {
   constructor(scope: Construct, id: string, props: ExistingMachineProps) {
     super(scope, id);
     const path = `ExistingMachine "${id}"`;
-    knownKeys(path, props, ["address", "user", "hostKey", "dataDevice", "adopt", "onDestroy", "rebuild"]);
+    knownKeys(path, props, ["address", "user", "hostKey", "os", "dataDevice", "adopt", "onDestroy", "rebuild"]);
     this.address = orToken(`${path}: address`, Address, props.address);
     this.#user = checked(`${path}: user`, User, props.user);
+    this.os = checked(`${path}: os`, OperatingSystem, props.os ?? "debian-13");
     this.hostKey = hostKey(`${path}: hostKey`, props.hostKey);
     this.dataDevice = checked(`${path}: dataDevice`, Device, props.dataDevice);
     this.#adopt = checked(`${path}: adopt`, z.boolean(), props.adopt ?? false);

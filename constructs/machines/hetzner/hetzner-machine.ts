@@ -7,6 +7,7 @@ import { SshKey } from "../../imports/hcloud/ssh-key/index.ts";
 import { VolumeAttachment } from "../../imports/hcloud/volume-attachment/index.ts";
 import { generateSshKeyPair } from "../../openssh-key.ts";
 import { Refusal } from "../../refuse.ts";
+import { searchedOnce } from "../../user-data.ts";
 import type { HostOnMachine, Machine, MachineReview, MadeMachine } from "../machine.ts";
 import { dataVolume } from "./data-volume.ts";
 import { sshFirewall } from "./firewall.ts";
@@ -37,6 +38,10 @@ export class HetznerMachine extends Construct implements Machine {
   get spec(): Extract<Machine["spec"], { kind: "hetzner" }> {
     const { serverType, location, dataGiB } = this.#settings;
     return { kind: "hetzner", serverType, location, dataGiB };
+  }
+
+  get os(): HetznerSettings["image"] {
+    return this.#settings.image;
   }
 
   get generation(): Machine["generation"] {
@@ -84,7 +89,7 @@ export class HetznerMachine extends Construct implements Machine {
       serverType,
       location,
       image,
-      userData: userData.replaceAll(DATA_VOLUME_PLACEHOLDER, () => volume.id),
+      userData: searchedOnce(userData.replaceAll(DATA_VOLUME_PLACEHOLDER, () => volume.id)),
       sshKeys: [nobody.id],
       firewallIds: [this.#firewall.getNumberAttribute("id"), ...firewallIds.map(idNumber)],
       publicNet: [{ ipv4Enabled: ipv4, ipv6Enabled: ipv6 }],

@@ -3,16 +3,19 @@ import { z } from "zod";
 import { Cidr } from "../../../runtime/spec/network.ts";
 import { checked, knownKeys, Refusal, refuse } from "../../refuse.ts";
 
+const Image = z.enum(["debian-13", "ubuntu-24.04"]);
+type HetznerImage = z.output<typeof Image>;
+
 export interface HetznerMachineProps {
   /** Type of the server, such as `cx33`. Not `cax…`: those are arm64, and what is put on the host is built for x86. */
   readonly serverType: string;
   /** Location of the server and its volume, such as `fsn1`, `nbg1`, `hel1`, `ash`, `hil` or `sin`. A volume cannot move. */
   readonly location: string;
   /**
-   * Operating system, as Hetzner's own image.
+   * Operating system, as Hetzner's own image. Another one makes a new server.
    * @default debian-13
    */
-  readonly image?: "debian-13";
+  readonly image?: HetznerImage;
   /**
    * A public IPv4 address, which costs extra.
    * @default true
@@ -97,7 +100,7 @@ export interface NewNetwork {
 export interface HetznerSettings {
   readonly serverType: string;
   readonly location: string;
-  readonly image: "debian-13";
+  readonly image: HetznerImage;
   readonly ipv4: boolean;
   readonly ipv6: boolean;
   readonly privateNetwork: ExistingSubnet | NewNetwork | null;
@@ -113,7 +116,7 @@ export interface HetznerSettings {
 const KEYS = {
   serverType: z.string().regex(/^[a-z]{2,5}[0-9]{1,3}$/, "must be a server type as Hetzner writes it, such as cx33"),
   location: z.string().regex(/^[a-z]{3}[0-9]{0,2}$/, "must be a location as Hetzner writes it, such as fsn1"),
-  image: z.enum(["debian-13"]),
+  image: Image,
   ipv4: z.boolean(),
   ipv6: z.boolean(),
   dataGiB: z.number().int("must be a whole number").min(10).max(10_240),

@@ -70,6 +70,7 @@ const SIZES = {
  * longer read, and the machine would go on running.
  */
 export class LocalMachine extends Construct implements Machine {
+  readonly os = "debian-13";
   readonly dataDevice = "bailiwick-data";
   readonly #sizes: Pick<LocalSpec, "memoryMiB" | "cpus" | "rootGiB" | "dataGiB">;
   readonly #rebuild: number;

@@ -19,12 +19,15 @@ import { type Output, table } from "../output.ts";
 import { findHost, projectRoot, readBindings } from "../project.ts";
 import { notRunning } from "../session.ts";
 
+/** What local machines run; the spec of any other is refused by its machine. */
+const IMAGE = { os: "debian-13", packages: BASELINE_PACKAGES } as const;
+
 type Verb = (call: Call, output: Output) => Promise<number>;
 
 // image, boot and destroy are what Terraform's provisioners call; people use the others.
 const verbs: Record<string, Verb> = {
   async image(_call, output) {
-    const image = await ensureImage({ os: "debian-13", packages: BASELINE_PACKAGES, progress: output.progress });
+    const image = await ensureImage({ ...IMAGE, progress: output.progress });
     output.document(image);
     output.say(`image ${image.digest.slice(0, 12)} is ready`);
     return EXIT.held;
@@ -42,10 +45,12 @@ const verbs: Record<string, Verb> = {
     const spec = parseHostSpec(JSON.parse(readFileSync(specPath, "utf8")));
     const before = await machineStatus(slot);
     if (before.state !== "absent" && before.instance !== instance) await requireSecretsAtHand(spec, projectRoot());
-    if (spec.machine.kind !== "local")
-      throw new UsageError(`host "${spec.name}" runs on a machine of kind ${spec.machine.kind}, not on this computer`);
+    if (spec.machine.kind !== "local" || spec.os !== IMAGE.os)
+      throw new UsageError(
+        `host "${spec.name}" runs ${spec.os} on a machine of kind ${spec.machine.kind}, not ${IMAGE.os} on this computer`,
+      );
     const { engine, memoryMiB, cpus, rootGiB, dataGiB } = spec.machine;
-    const image = await ensureImage({ os: spec.os, packages: BASELINE_PACKAGES, progress: output.progress });
+    const image = await ensureImage({ ...IMAGE, progress: output.progress });
     const machine = await bootMachine({
       slot,
       instance,

@@ -3,6 +3,7 @@ import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { VIRTUAL_GATEWAY } from "../../spec/local-network.ts";
 import { egressPort, GATEWAY_ADMIN_PORT, GATEWAY_PORT, GUARD_PORT } from "../../spec/names.ts";
+import { ownsTables, refusesBinds } from "../../spec/operating-system.ts";
 import { usesGuard } from "../tools/callers.ts";
 import { IPV4_MAPPED, METADATA_IPV4, METADATA_IPV6, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, ofFamily } from "./addresses.ts";
 import { frontendsOf, type Principal } from "./principals.ts";
@@ -24,6 +25,7 @@ export function renderFirewall(spec: HostSpec, principals: readonly Principal[],
   // the operator's forward; into a container it comes by loopback, which no rule holds
   if (spec.machine.kind === "local" && spec.machine.engine === "qemu") from.push(`${VIRTUAL_GATEWAY}/32`);
   return render(template, {
+    owned: ownsTables(spec.os),
     admins4: ofFamily(4, from),
     admins6: ofFamily(6, from),
     metadata4: METADATA_IPV4,
@@ -34,6 +36,9 @@ export function renderFirewall(spec: HostSpec, principals: readonly Principal[],
     forwards: principals.flatMap(({ uid, forwards }) =>
       forwards.map(({ dialled, port, frontend }) => ({ uid, dialled, port, frontend, v6: isIP(dialled) === 6 })),
     ),
+    strays: refusesBinds(spec.os)
+      ? []
+      : principals.map((one) => ({ uid: one.uid, ports: servedPorts(one, principals) })),
     ownedPorts: ownedPorts(principals),
     principals: principals.map((principal) => chain(spec, principals, principal, resolvers)),
   });
@@ -43,6 +48,12 @@ function ownedPorts(principals: readonly Principal[]): number[] {
   const served = principals.flatMap(({ port }) => (port === null ? [] : [port]));
   const admin = principals.some(({ kind }) => kind === "gateway") ? [GATEWAY_ADMIN_PORT] : [];
   return [...served, ...admin, ...principals.flatMap(frontendsOf)].sort((a, b) => a - b);
+}
+
+/** Loopback ports that a principal itself serves on: the egress proxy on those of all others. */
+function servedPorts({ kind, port }: Principal, all: readonly Principal[]): number[] {
+  if (kind === "egress") return all.flatMap(frontendsOf).sort((a, b) => a - b);
+  return [...(port === null ? [] : [port]), ...(kind === "gateway" ? [GATEWAY_ADMIN_PORT] : [])];
 }
 
 function chain(spec: HostSpec, all: readonly Principal[], principal: Principal, resolvers: readonly string[]) {

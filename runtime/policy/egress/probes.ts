@@ -1,7 +1,18 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GATEWAY_ADMIN_PORT } from "../../spec/names.ts";
-import { broken, held, mustBeRefused, mustNotLeave, refusedAtOnce, together, unprovable, words } from "../judgement.ts";
+import { refusesBinds } from "../../spec/operating-system.ts";
+import {
+  broken,
+  held,
+  mustBeRefused,
+  mustFail,
+  mustNotLeave,
+  refusedAtOnce,
+  together,
+  unprovable,
+  words,
+} from "../judgement.ts";
 import type { Attempt, Judgement, Outcome, Probe, ProbedHost, Subject } from "../probe.ts";
 import { usesGuard } from "../tools/callers.ts";
 import { METADATA_IPV4, METADATA_IPV6 } from "./addresses.ts";
@@ -33,7 +44,7 @@ export function egressProbes(subject: Subject): Probe[] {
       metadata(principal),
       ports(subject, principal, others),
       sshd(principal),
-      binding(principal, principals),
+      refusesBinds(subject.spec.os) ? binding(principal, principals) : answering(principal, principals),
       ...(principal.names.length > 0 ? [ungrantedNames(principal, others), noName(principal)] : []),
       ...principal.names.map((name) => grantedName(principal, name)),
       ...principal.forwards.map((forward) => grantedForward(principal, forward)),
@@ -188,10 +199,48 @@ function sshd(principal: Principal): Probe<LocalPort[]> {
   };
 }
 
-function binding(principal: Principal, all: readonly Principal[]): Probe<Outcome[]> {
+/** The port from 8080 on that belongs to no principal, after some others. */
+function nobodysPort(all: readonly Principal[], after = 0): number {
   // a principal's own frontend of the egress proxy is nobody's to serve but the proxy's, and it is free if it has no name
   const taken = new Set(all.flatMap((one) => [one.port, ...frontendsOf(one)]));
-  const port = [8080, 8081, 8082].find((candidate) => !taken.has(candidate)) ?? 8083;
+  let left = after;
+  for (let port = 8080; ; port++) if (!taken.has(port) && left-- === 0) return port;
+}
+
+/** Where systemd cannot refuse a port: that who serves on it is answered by nobody, and who does so as root is. */
+function answering(principal: Principal, all: readonly Principal[]): Probe<readonly Compared[]> {
+  // of its own: others are tried at the same time
+  const port = nobodysPort(all, all.indexOf(principal));
+  return {
+    ...about(principal, "bind"),
+    vantage: "root",
+    title: "is heard on no port but its own",
+    expected: `no connection to port ${port} while its user listens there`,
+    read: async (host) => {
+      const found: Compared[] = [];
+      // one after the other: root listens on the same port
+      for (const address of ["127.0.0.1", "::1"]) {
+        const as = (uid: number) => host.root({ do: "serve-as", uid, host: address, port });
+        const byRoot = await as(0);
+        found.push({ what: `${address}:${port}`, outcome: await as(principal.uid), byRoot });
+      }
+      return found;
+    },
+    judge: (facts) =>
+      together(
+        facts.map(({ what, outcome, byRoot }) => {
+          if (byRoot.errno === "CANNOT_LISTEN")
+            return unprovable(`${what}: in use`, `something serves on ${what} already`);
+          return byRoot.ok
+            ? mustFail(what, outcome)
+            : unprovable(what, `root is not heard there either: ${words(byRoot)}`);
+        }),
+      ),
+  };
+}
+
+function binding(principal: Principal, all: readonly Principal[]): Probe<Outcome[]> {
+  const port = nobodysPort(all);
   const hosts = ["127.0.0.1", "0.0.0.0", "::1"];
   return {
     ...about(principal, "bind"),

@@ -1,6 +1,6 @@
 # What a probe may try, and nothing else: each attempt is done once, undone, and told as {ok, errno, value, ms}.
 # Runs as root, and in the sandbox of each principal. Standard library only.
-import errno, hashlib, json, os, platform, shutil, socket, stat, struct, subprocess, sys, time
+import errno, hashlib, json, os, platform, shutil, signal, socket, stat, struct, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor
 
 SECONDS = 3.0
@@ -98,6 +98,34 @@ def resolve(name):
 def bind(host, port):
     with socket.socket(family(host), socket.SOCK_STREAM) as s:
         s.bind((host, port))
+
+
+def serve_as(uid, host, port):
+    """Whether a user who listens on a port is heard: by root, from whom no rule keeps it."""
+    ready, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+            with socket.socket(family(host), socket.SOCK_STREAM) as s:
+                s.bind((host, port))
+                s.listen()
+                os.write(tell, b"1")
+                time.sleep(10)
+        finally:
+            os._exit(0)
+    try:
+        os.close(tell)
+        if os.read(ready, 1) == b"":
+            raise Refused("CANNOT_LISTEN")
+        with socket.socket(family(host), socket.SOCK_STREAM) as s:
+            s.settimeout(1.5)
+            s.connect((host, port))
+    finally:
+        os.close(ready)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def open_socket(kind):
@@ -342,6 +370,7 @@ ATTEMPTS = {
     "udp": udp,
     "resolve": resolve,
     "bind": bind,
+    "serve-as": serve_as,
     "socket": open_socket,
     "unix": unix,
     "read": read,

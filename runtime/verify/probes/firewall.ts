@@ -1,13 +1,14 @@
 import { broken, held, unless, unprovable, words } from "../../policy/judgement.ts";
-import type { Outcome, Probe } from "../../policy/probe.ts";
+import type { Outcome, Probe, Subject } from "../../policy/probe.ts";
+import { ownsTables } from "../../spec/operating-system.ts";
 
 const RELEASE_RULES = "/opt/bailiwick/current/etc/firewall.nft";
 const BASE_RULES = "/usr/lib/bailiwick/base.nft";
 const TABLES = ["inet bailiwick", "inet bailiwick_base"];
 
 /** The firewall in the kernel is the release's, and nobody but its holder can change it. */
-export function firewallProbes(): Probe[] {
-  return [tables(), rules()];
+export function firewallProbes({ spec }: Subject): Probe[] {
+  return [tables(spec), rules()];
 }
 
 function sh(script: string) {
@@ -21,12 +22,15 @@ interface TableFacts {
   readonly holder: Outcome;
 }
 
-function tables(): Probe<TableFacts> {
+function tables({ os }: Subject["spec"]): Probe<TableFacts> {
+  const owns = ownsTables(os);
   return {
     id: "root/firewall-tables",
     vantage: "root",
-    title: "both tables are in the kernel, owned by their holder, so that no flush or edit by others takes them away",
-    expected: `${TABLES.join(" and ")}, owned and persistent, no other`,
+    title: owns
+      ? "both tables are in the kernel, owned by their holder, so that no flush or edit by others takes them away"
+      : "both tables are in the kernel, watched by their holder, which puts back what a flush or edit by others takes away",
+    expected: `${TABLES.join(" and ")}, ${owns ? "owned and persistent" : "watched"}, no other`,
     read: async (host) => {
       const [list, holder] = await Promise.all([
         host.root(sh("nft -st list ruleset | grep -A1 '^table '")),
@@ -53,17 +57,19 @@ function tables(): Probe<TableFacts> {
           ...TABLES.filter((name) => !names.includes(name)).map((name) => `table ${name} is missing`),
           ...found.flatMap(({ name, owned, persistent }) => {
             if (!TABLES.includes(name)) return [`table ${name} is not the kit's`];
+            if (!owns) return [];
             return [
               ...(owned ? [] : [`table ${name} has no owner`]),
               ...(persistent ? [] : [`table ${name} would not stay without its owner`]),
             ];
           }),
           ...(/^ActiveState=active$/m.test(stdoutOf(holder)) ? [] : ["the holder does not run"]),
+          ...(owns || /^StatusText=(ok, watched|failed)/m.test(stdoutOf(holder)) ? [] : ["the holder does not watch"]),
           ...(/^StatusText=failed/m.test(stdoutOf(holder))
             ? [/^StatusText=(.*)$/m.exec(stdoutOf(holder))?.[1] ?? ""]
             : []),
         ],
-        "both owned and persistent",
+        owns ? "both owned and persistent" : "both there and watched",
       );
     },
   };

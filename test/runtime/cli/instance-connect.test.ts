@@ -1,28 +1,36 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createHash, randomBytes } from "node:crypto";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { instanceConnectTunnel } from "../../../runtime/cli/instance-connect.ts";
 import { connect } from "../../../runtime/ssh/connect.ts";
+import { UnreachableError } from "../../../runtime/ssh/errors.ts";
+import { uploadComponent } from "../../../runtime/ssh/upload.ts";
 import { type LoopbackSshd, sshdMissing, startSshd, username } from "../ssh/loopback-sshd.ts";
 
 // A stand-in of `aws ec2-instance-connect open-tunnel`, called with the same arguments and saying what it says, that leads
-// to a real sshd.
-const AWS = (target: number, calls: string) => `#!${process.execPath}
+// to a real sshd. While there is a file `ends-after`, the tunnel ends when so many bytes have passed to the instance, as AWS's
+// do after an hour.
+const AWS = (target: number, folder: string) => `#!${process.execPath}
 // a tunnel ends with whom it is for
 const parent = process.ppid;
 setInterval(() => process.ppid === parent || process.exit(), 500);
-const { appendFileSync } = require("node:fs");
+const { appendFileSync, existsSync, readFileSync } = require("node:fs");
 const net = require("node:net");
 const argv = process.argv.slice(2);
-appendFileSync(${JSON.stringify(calls)}, JSON.stringify(argv) + "\\n");
+const folder = ${JSON.stringify(folder)};
+appendFileSync(folder + "/calls", JSON.stringify(argv) + "\\n");
 const value = (name) => argv[argv.indexOf(name) + 1];
 if (argv[0] !== "ec2-instance-connect" || argv[1] !== "open-tunnel") process.exit(252);
 if (value("--instance-id") === "i-unknown") { console.error("An error occurred (ResourceNotFoundException): no endpoint"); process.exit(254); }
+let left = existsSync(folder + "/ends-after") ? Number(readFileSync(folder + "/ends-after", "utf8")) : Infinity;
 net.createServer((client) => {
   const there = net.connect(${target}, "127.0.0.1");
   client.pipe(there).pipe(client);
+  client.on("data", (chunk) => { left -= chunk.length; if (left < 0) setTimeout(() => process.exit(0), 200); });
   for (const one of [client, there]) one.on("error", () => { client.destroy(); there.destroy(); });
 }).listen(Number(value("--local-port")), "127.0.0.1", () => console.log("Listening for connections on port " + value("--local-port") + "."));
 `;
@@ -38,7 +46,7 @@ describe.skipIf(sshdMissing !== undefined)("the way to an instance by EC2 Instan
       execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", file(name)]);
     const authorized = [readFileSync(file("ada.pub"), "utf8").trim()];
     sshd = await startSshd({ directory: folder, hostKey: file("host"), authorized });
-    writeFileSync(file("aws"), AWS(sshd.port, file("calls")));
+    writeFileSync(file("aws"), AWS(sshd.port, folder));
     chmodSync(file("aws"), 0o755);
   });
 
@@ -78,6 +86,38 @@ describe.skipIf(sshdMissing !== undefined)("the way to an instance by EC2 Instan
     await expect(
       connect({ ...address, username, identity, trust: { kind: "pinned", hostKey: other } }),
     ).rejects.toThrow("host key");
+  });
+
+  it("that ends in the midst of an upload is opened anew, and the upload goes on where it was", async () => {
+    vi.stubEnv("PATH", `${folder}:${process.env.PATH}`);
+    const path = file("component.tar.zst");
+    mkdirSync(file("tree"));
+    writeFileSync(join(folder, "tree/data"), randomBytes(3_000_000));
+    execFileSync("tar", ["--zstd", "-cf", path, "-C", file("tree"), "."]);
+    const bytes = readFileSync(path);
+    const archive = { sha256: createHash("sha256").update(bytes).digest("hex"), bytes: bytes.length };
+    const hostKey = readFileSync(file("host.pub"), "utf8").split(" ").slice(0, 2).join(" ");
+    const identity = { kind: "file", path: file("ada") } as const;
+    const upload = async () => {
+      const address = await instanceConnectTunnel("i-0789");
+      const connection = await connect({ ...address, username, identity, trust: { kind: "pinned", hostKey } });
+      const component = "c".repeat(64);
+      try {
+        return await uploadComponent({ connection, component, archive, path, root: file("host-root"), sudo: false });
+      } finally {
+        await connection.close();
+      }
+    };
+    writeFileSync(file("ends-after"), "1500000");
+    await expect(upload()).rejects.toThrow(UnreachableError);
+    rmSync(file("ends-after"));
+    // as another push does, a moment later
+    await sleep(500);
+    const { outcome, resumedAt } = await upload();
+    expect(outcome).toBe("uploaded");
+    expect(resumedAt).toBeGreaterThan(500_000);
+    const there = readFileSync(join(folder, "host-root/components", "c".repeat(64), "data"));
+    expect(there.equals(readFileSync(join(folder, "tree/data")))).toBe(true);
   });
 
   it("says what the AWS CLI said, and that it is not installed", async () => {

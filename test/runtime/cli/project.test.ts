@@ -73,7 +73,7 @@ describe("the hosts of a project", () => {
 
   it("are refused with the path in the spec when one is not valid", () => {
     write("cdktf.json", {});
-    write("cdktf.out/stacks/lab/bailiwick/box.json", { ...spec("box"), os: "debian-12" });
+    write("cdktf.out/stacks/lab/bailiwick/box.json", { ...spec("box"), os: "debian-11" });
     expect(() => projectHosts(root)).toThrow(SpecError);
     expect(() => projectHosts(root)).toThrow(/^os: /);
   });

@@ -166,6 +166,20 @@ describe("ports", () => {
     expect(bind([refused, done(), refused])).toEqual({ verdict: "broken", found: "0.0.0.0:8080: allowed" });
     expect(bind([refused, failed("EADDRINUSE"), refused]).verdict).toBe("unprovable");
   });
+
+  it("to be heard on are one's own alone, where systemd cannot refuse a port", () => {
+    const older = egressProbes(
+      sampleSubject((spec) => {
+        spec.os = "debian-12";
+      }),
+    );
+    const bind = judgeOf(older, "agent/ops/bind");
+    const tried = (outcome: Outcome, byRoot = done()) => [{ what: "127.0.0.1:8080", outcome, byRoot }];
+    expect(bind(tried(failed("TIMEOUT"))).verdict).toBe("held");
+    expect(bind(tried(done()))).toEqual({ verdict: "broken", found: "127.0.0.1:8080: allowed" });
+    expect(bind(tried(failed("TIMEOUT"), failed("TIMEOUT"))).verdict).toBe("unprovable");
+    expect(bind(tried(done(), failed("CANNOT_LISTEN"))).verdict).toBe("unprovable");
+  });
 });
 
 describe("without any granted name", () => {

@@ -12,7 +12,7 @@ import type { Trust } from "../../../runtime/ssh/trust.ts";
 import { type LoopbackSshd, sshdMissing, startSshd, username } from "./loopback-sshd.ts";
 import { makeKey, type TestKey } from "./test-keys.ts";
 
-// Does to this test's own sshd what docs/architecture.md says of /usr/lib/bailiwick/host-key. CRASH_AT stops it there.
+// Does to this test's own sshd what docs/architecture.md says of host-key. CRASH_AT stops it there.
 const HOST_KEY_PROGRAM = `#!/bin/sh
 set -eu
 etc=$(dirname "$0")

@@ -4,7 +4,8 @@ import { hostPrincipals } from "../../../runtime/policy/egress/principals.ts";
 import { compareRules, firewallProbes } from "../../../runtime/verify/probes/firewall.ts";
 import { exited, judgeOf, printed, sampleSubject } from "../policy/judged.ts";
 
-const { spec } = sampleSubject();
+const subject = sampleSubject();
+const { spec } = subject;
 const files = renderFirewall(spec, hostPrincipals(spec), ["198.51.100.53"]);
 const asListed = files.replace(/^table inet bailiwick \{/m, "table inet bailiwick { # progname firewall");
 
@@ -46,7 +47,7 @@ describe("rules in the kernel, compared with the release's", () => {
   });
 
   it("prove nothing when the files cannot be loaded, and are broken when the kernel has no table", () => {
-    const judge = judgeOf(firewallProbes(), "root/firewall-rules");
+    const judge = judgeOf(firewallProbes(subject), "root/firewall-rules");
     expect(judge({ kernel: printed(files), files: printed(files) }).verdict).toBe("held");
     expect(judge({ kernel: printed(files), files: exited(1) }).verdict).toBe("unprovable");
     expect(judge({ kernel: exited(1), files: printed(files) }).verdict).toBe("broken");
@@ -54,7 +55,7 @@ describe("rules in the kernel, compared with the release's", () => {
 });
 
 describe("the firewall's tables", () => {
-  const judge = judgeOf(firewallProbes(), "root/firewall-tables");
+  const judge = judgeOf(firewallProbes(subject), "root/firewall-tables");
   const table = (name: string, comment = " # progname firewall", flags = "owner,persist") =>
     `table ${name} {${comment}\n\tflags ${flags}\n`;
   const both = `${table("inet bailiwick_base")}--\n${table("inet bailiwick")}`;
@@ -86,6 +87,20 @@ describe("the firewall's tables", () => {
     ["the last reload failed", both, printed("ActiveState=active\nStatusText=failed: line 3\n"), "failed: line 3"],
   ])("are broken when %s", (_what, list, holder, found) => {
     expect(judge({ list: printed(list), holder })).toEqual({ verdict: "broken", found });
+  });
+
+  it("hold on an older system when their holder watches them, and are broken when it does not or lacks one", () => {
+    const older = { ...subject, spec: { ...spec, os: "debian-12" as const } };
+    const ofOlder = judgeOf(firewallProbes(older), "root/firewall-tables");
+    const bare = (name: string) => `table ${name} {\n\tchain input {\n`;
+    const list = printed(`${bare("inet bailiwick_base")}--\n${bare("inet bailiwick")}`);
+    const says = (status: string) => printed(`ActiveState=active\nStatusText=${status}\n`);
+    const watches = says("ok, watched: closed.nft");
+    expect(ofOlder({ list, holder: watches })).toEqual({ verdict: "held", found: "both there and watched" });
+    expect(ofOlder({ list, holder: says("ok: closed.nft") })).toMatchObject({ found: "the holder does not watch" });
+    expect(ofOlder({ list: printed(bare("inet bailiwick")), holder: watches }).verdict).toBe("broken");
+    // on a system that can own them the same is broken
+    expect(judge({ list, holder: watches }).verdict).toBe("broken");
   });
 
   it("are broken when nothing is listed at all", () => {

@@ -21,7 +21,7 @@ import type { FirewallRule, Machines, Server, Volume } from "./world.ts";
 export const OPERATOR = "203.0.113.7";
 export const STRANGER = "203.0.113.99";
 
-const GATEWAY = "198.51.100.1";
+export const GATEWAY = "198.51.100.1";
 
 /**
  * Servers as local machines booted from the user data that the API received, volumes as loop devices, and firewalls as
@@ -40,7 +40,7 @@ export class Hosts implements Machines {
   readonly #running = new Map<number, { readonly slot: string; readonly address: string }>();
   readonly #devices = new Map<number, string>();
   #lastAddress = 9;
-  #forward: ReturnType<typeof spawn> | undefined;
+  readonly #forwards: ReturnType<typeof spawn>[] = [];
   readonly #savedState = process.env.BAILIWICK_STATE;
   /** Called when a new server answers, before anybody was told: first boot goes on. */
   onFirstBoot: (server: Server, address: string) => Promise<void> = async () => {};
@@ -81,11 +81,20 @@ export class Hosts implements Machines {
 
   /** Lets the operator's namespace reach a port of this process's loopback, on the same port. */
   async expose(port: number): Promise<void> {
+    this.#relay(this.operator, `127.0.0.1:${port}`, port);
+    for (let i = 0; i < 100 && (await this.says("127.0.0.1", port, "127.0.0.1")) === "refused"; i++) await sleep(50);
+  }
+
+  /** Lets servers reach a port of this process's loopback, on port 80 of their gateway. */
+  serve(port: number): void {
+    this.#relay(this.#edge, "0.0.0.0:80", port);
+  }
+
+  #relay(namespace: string, listen: string, port: number): void {
     const proxy = ["/usr/lib/systemd/systemd-socket-proxyd", `127.0.0.1:${port}`];
     const enter = ["nsenter", `--net=/proc/${process.pid}/ns/net`, ...proxy];
-    const [program, args] = this.inside("systemd-socket-activate", ["-l", `127.0.0.1:${port}`, ...enter]);
-    this.#forward = spawn(program, args, { stdio: "ignore" });
-    for (let i = 0; i < 100 && (await this.says("127.0.0.1", port, "127.0.0.1")) === "refused"; i++) await sleep(50);
+    const args = [`--net=/run/netns/${namespace}`, "systemd-socket-activate", "-l", listen, ...enter];
+    this.#forwards.push(spawn("nsenter", args, { stdio: "ignore" }));
   }
 
   /** What a TCP port says first to a client with the given source address: its line, `nothing`, `refused` or `silent`. */
@@ -129,8 +138,10 @@ export class Hosts implements Machines {
       () => (ended = true),
       () => (ended = true),
     );
-    while (!existsSync(namesOf(slot).netns) && !ended) await sleep(10);
-    if (!ended) this.#wire(namesOf(slot).name, address);
+    // the file is there before it is the namespace
+    const { name } = namesOf(slot);
+    while (!ended && spawnSync("ip", ["-n", name, "link", "show", "lo"]).status !== 0) await sleep(10);
+    if (!ended) this.#wire(name, address);
     await boot;
     await this.onFirstBoot(server, address);
   }
@@ -186,6 +197,14 @@ export class Hosts implements Machines {
     return execFileSync("nsenter", ["-t", init ?? "", "-m", "--", ...argv], { encoding: "utf8" });
   }
 
+  /** Runs a program of this machine in the server's network. */
+  inNetworkOf(id: number, argv: readonly string[], input = ""): string {
+    const running = this.#running.get(id);
+    if (running === undefined) throw new Error(`server ${id} does not run`);
+    const enter = `--net=${namesOf(running.slot).netns}`;
+    return execFileSync("nsenter", [enter, ...argv], { encoding: "utf8", input });
+  }
+
   /** What ssh-keyscan sees from the operator's place: `ssh-ed25519 AAAA…`. */
   hostKeys(address: string): string[] {
     const [program, args] = this.inside("ssh-keyscan", ["-t", "ed25519", address]);
@@ -205,7 +224,7 @@ export class Hosts implements Machines {
 
   /** Removes all of it, whatever state it is in. */
   async close(): Promise<void> {
-    this.#forward?.kill("SIGKILL");
+    for (const forward of this.#forwards) forward.kill("SIGKILL");
     for (const { slot } of this.#running.values()) await destroyMachine(slot).catch((error) => console.error(error));
     for (const device of this.#devices.values()) spawnSync("losetup", ["-d", device]);
     this.#removeNetwork();

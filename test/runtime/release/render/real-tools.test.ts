@@ -3,8 +3,9 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { hostPrincipals } from "../../../../runtime/policy/egress/principals.ts";
 import { renderRelease } from "../../../../runtime/release/render/release.ts";
-import { sampleInput } from "./sample.ts";
+import { sampleInput, sampleSpec } from "./sample.ts";
 
 // The files as the programs that read them on a host take them; what is not installed here says so.
 const has = (program: string) => spawnSync("sh", ["-c", `command -v ${program}`]).status === 0;
@@ -57,6 +58,34 @@ describe("real tools", () => {
     writeFileSync(file, text.replaceAll(/flags owner,persist ?;?/g, "").replace("jump agent_ops", "jump agent_nobody"));
     expect(() => execFileSync("unshare", ["--net", "nft", "--file", file], { stdio: "pipe" })).toThrow();
   });
+
+  it.skipIf(missing.nft !== undefined)(
+    "nft takes the firewall of an older system whole, and it stays within its ports",
+    () => {
+      const older = sampleSpec((spec) => {
+        spec.os = "debian-12";
+      });
+      const file = join(root, "older.nft");
+      const text =
+        renderRelease(sampleInput(older)).files.find(({ path }) => path === "etc/firewall.nft")?.content ?? "";
+      writeFileSync(file, text);
+      const listed = execFileSync("unshare", [
+        "--net",
+        "sh",
+        "-ec",
+        'nft --file "$0"; nft --file "$0"; nft list ruleset',
+        file,
+      ]);
+      const strays = [
+        ...listed.toString().matchAll(/meta skuid (\d+) .*th sport 1-32767(?: th sport != (.*?))? counter/g),
+      ];
+      // each of the principals once, before any answer is let out
+      expect(strays.map(([, uid]) => uid)).toEqual(hostPrincipals(older).map(({ uid }) => String(uid)));
+      expect(strays.find(([, uid]) => uid === "20001")?.[2]).toBe("{ 4000, 4001 }");
+      expect(listed.indexOf("th sport")).toBeLessThan(listed.indexOf("ct direction reply"));
+      expect(text).not.toContain("persist");
+    },
+  );
 
   it.skipIf(missing.haproxy !== undefined)("haproxy takes its configuration", () => {
     const file = join(root, "release/etc/egress/haproxy.cfg");

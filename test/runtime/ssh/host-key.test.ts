@@ -12,9 +12,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { hostFile } from "./host-files.ts";
 
-const source = hostFile("./host-key");
+// every line at the margin, where it can be cut
+const source = readFileSync("runtime/ssh/host-key.sh", "utf8").replace(/^ +/gm, "");
 
 let root: string;
 const at = (path: string) => join(root, path);
