@@ -1,11 +1,12 @@
 import { Construct } from "constructs";
 import { z } from "zod";
-import { DnsName, GrantableAddress } from "../runtime/policy/egress/schema.ts";
+import { DnsName, GrantableAddress, WildcardName } from "../runtime/policy/egress/schema.ts";
 import { Limits } from "../runtime/policy/limits/schema.ts";
 import type { Budget } from "../runtime/policy/models/schema.ts";
 import type { GrantBook } from "./grants.ts";
 import { checked, knownKeys, Refusal, refuse } from "./refuse.ts";
 import type { Runtime } from "./runtime.ts";
+import { warnOfWildcard } from "./wildcard.ts";
 
 export interface EgressProps {
   /**
@@ -82,15 +83,26 @@ export class Agent extends Construct {
   /**
    * The agent may connect to this one exact name: by TLS on TCP 443, whose server name is checked, or on another port, where
    * what is spoken is not looked at. The egress proxy resolves the name, which must lead to a public address.
-   * @param name lower-case DNS name such as `api.example.com`
-   * @throws Refusal for a wildcard, a URL, a port in the name, an IP address, a token, or a name granted before
+   * @param name lower-case DNS name such as `api.example.com`; or `*.example.com`, with a warning, for every name of one label
+   * before it, on TCP 443 alone
+   * @throws Refusal for `*`, a wildcard where strangers have names (`*.com`, `*.github.io`) or with a port, a URL, a port in the
+   * name, an IP address, a token, or a name granted before
    */
   allowEgress(name: string, props: EgressProps = {}): this {
     const where = `agents.${this.name}.allowEgress`;
     const path = this.book.path(where);
     knownKeys(path, props, ["port"]);
-    if (typeof name === "string" && name.includes("*"))
-      refuse(path, name, "wildcards are not granted; allow each exact name, such as api.example.com");
+    if (typeof name === "string" && name.includes("*")) {
+      if (props.port !== undefined && props.port !== 443)
+        refuse(
+          path,
+          name,
+          "a wildcard is of TCP 443, where the TLS server name is seen; allow each exact name with its port",
+        );
+      this.book.egress(where, { principal: `agent/${this.name}`, name: checked(path, WildcardName, name) });
+      warnOfWildcard(this, path, name);
+      return this;
+    }
     const host = checked(path, DnsName, name);
     const port = checked(`${path}.port`, Port, props.port ?? 443);
     const principal = `agent/${this.name}`;

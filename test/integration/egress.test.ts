@@ -6,8 +6,9 @@ import { nodeBinary } from "../../runtime/bundle/node.ts";
 import { renderFirewall } from "../../runtime/policy/egress/firewall.ts";
 import { egressForwards } from "../../runtime/policy/egress/forwards.ts";
 import { renderHaproxy } from "../../runtime/policy/egress/haproxy.ts";
-import { renderHosts } from "../../runtime/policy/egress/hosts.ts";
+import { OWN_RESOLVER, renderHosts } from "../../runtime/policy/egress/hosts.ts";
 import { hostPrincipals } from "../../runtime/policy/egress/principals.ts";
+import { renderResolver } from "../../runtime/policy/egress/resolver.ts";
 import { gatewayConfig } from "../../runtime/policy/models/gateway-config.ts";
 import type { GatewayConfig } from "../../runtime/policy/models/schema.ts";
 import { sha256 } from "../../runtime/spec/digest.ts";
@@ -291,6 +292,108 @@ describe.skipIf(missing !== undefined)("egress by nft and HAProxy, in network na
       expect(counted()).toBe(before + 1);
     });
 
+    describe("a wildcard", () => {
+      const wild = (...granted: string[]) =>
+        spec((s) => {
+          for (const name of granted) s.grants.egress.push({ principal: "agent/ops", name });
+        });
+      const load = async (s: HostSpec) => {
+        world.loadFirewall(firewall(s));
+        await world.loadHaproxy(haproxy(s));
+        await world.loadResolver(renderResolver(hostPrincipals(s)));
+      };
+      /** As the principal's own programs do: by its resolver, with no address given. */
+      const own = (...args: string[]) =>
+        world.run(
+          OPS,
+          ["curl", "--silent", "--insecure", "--noproxy", "*", "--max-time", "4", ...args],
+          HOSTS,
+          OWN_RESOLVER,
+        );
+      const lookup = (name: string) => world.run(OPS, ["getent", "ahosts", name], HOSTS, OWN_RESOLVER);
+      beforeAll(() => load(wild("*.wild.test")));
+      afterAll(() => load(spec()));
+
+      it("is every name of one label before it, in any case", async () => {
+        expect(own("https://a.wild.test/").stdout).toBe(`served by ${WORLD.public4} as a.wild.test`);
+        expect(own("https://B.Wild.TEST/").status).toBe(0);
+        expect(tls(OPS, "b.wild.test", WORLD.private6).stdout, "dialled by IPv6").toContain("as b.wild.test");
+        expect(await verdicts("a.wild.test")).toEqual(["allowed"]);
+        expect(own("https://news.test/").stdout, "an exact name beside it").toContain("as news.test");
+      });
+
+      it.each(["wild.test", "a.b.wild.test", "awild.test", "late.test"])("is not %s", async (name) => {
+        expect(lookup(name).status).not.toBe(0);
+        expect(tls(NOBODY, name, WORLD.public4).status, "control: who is held by no rule").toBe(0);
+        expect(tls(OPS, name, WORLD.public4).status).not.toBe(0);
+        expect(await verdicts(name)).toEqual(["unlisted"]);
+      });
+
+      it("is no name that is not well formed, whatever its end", async () => {
+        const said = (name: string) =>
+          world.run(OPS, [process.execPath, "-e", RAW_NAME, "192.0.2.1", encodeURIComponent(name)]).stdout.trim();
+        expect(said("a.wild.test"), "control").toBe("admitted");
+        const names = ["a.wild.test.", ".wild.test", "-a.wild.test", "a_b.wild.test", "a\n.wild.test", "a.wild.test\n"];
+        names.push("a\0.wild.test", "a.wild.test\0.wild.test", "a b.wild.test", `${"x".repeat(64)}.wild.test`);
+        for (const name of names) {
+          expect(said(name), JSON.stringify(name)).toBe("turned away");
+          expect(await verdicts(encodeURIComponent(name)), JSON.stringify(name)).toEqual(["unlisted"]);
+        }
+      });
+
+      it("leads to no address that is not public", async () => {
+        expect(tls(OPS, "private.wild.test", WORLD.public4).status).not.toBe(0);
+        expect(await verdicts("private.wild.test")).toEqual(["private-address"]);
+      });
+
+      it("is nobody else's, nor is the port that answers for it", () => {
+        expect(tls(WEB_HOOK, "a.wild.test", WORLD.public4).status).not.toBe(0);
+        expect(tls(GATEWAY, "a.wild.test", WORLD.public4).status).not.toBe(0);
+        for (const uid of [WEB_HOOK, GATEWAY, STRANGER, NOBODY])
+          expect(udp(uid, "127.0.0.1", OPS).status, `${uid}`).not.toBe(0);
+        expect(udp(OPS, "127.0.0.1", OPS).status, "control: its own").toBe(0);
+        expect(udp(0, "127.0.0.1", OPS).status, "control: root").toBe(0);
+      });
+
+      it("carries nothing out of the host by a question alone, but by a connection that the proxy admits", async () => {
+        expect(lookup("asked.wild.test").stdout).toContain("192.0.2.1");
+        expect(lookup("asked.other.test").status).not.toBe(0);
+        expect(tls(OPS, "said.b.wild.test", WORLD.public4).status).not.toBe(0);
+        expect(tls(OPS, "said.wild.test", WORLD.public4).status).not.toBe(0);
+        expect(await world.logged(" said.wild.test "), "the channel that remains").not.toEqual([]);
+        const asked = world.log.filter((line) => / query\[\w+\] (asked|said)\./.test(line));
+        expect(asked.filter((line) => !line.includes("] said.wild.test from "))).toEqual([]);
+        expect(
+          world.run(NOBODY, [process.execPath, "-e", QUESTION, WORLD.dns]).status,
+          "control: who may ask by DNS",
+        ).toBe(0);
+        expect(await world.logged("] control.wild.test from ")).not.toEqual([]);
+      });
+
+      it("comes and goes by reloads, which leave what is still granted alone", async () => {
+        const hold = async (name: string) => {
+          const connection = world.background(OPS, [process.execPath, "-e", HOLD_TLS, name]);
+          await connection.says("open");
+          return connection;
+        };
+        const [below, exact] = [await hold("a.wild.test"), await hold("news.test")];
+        await load(wild("*.wild.test", "*.news.test"));
+        expect(lookup("sub.news.test").stdout).toContain("192.0.2.1");
+        expect(own("https://sub.news.test/").stdout).toContain("as sub.news.test");
+        below.write("again\n");
+        await below.says("alive");
+        await load(wild());
+        await below.says("cut");
+        exact.write("again\n");
+        await exact.says("alive");
+        expect(tls(OPS, "a.wild.test", WORLD.public4).status).not.toBe(0);
+        expect(lookup("a.wild.test").status).not.toBe(0);
+        await load(wild("*.wild.test"));
+        expect(own("https://a.wild.test/").status).toBe(0);
+        exact.end();
+      });
+    });
+
     it("every frontend listens as before after reloads, on both families", async () => {
       for (let i = 0; i < 3; i++) await world.loadHaproxy(haproxy(spec()));
       for (const address of ["192.0.2.1", WORLD.private6]) {
@@ -398,6 +501,30 @@ const hello = Buffer.concat([Buffer.from([1, 0]), sized(body)]);
 const socket = require("net").connect(443, process.argv[1], () => socket.write(Buffer.concat([Buffer.from([22, 3, 1]), sized(hello)])));
 socket.on("close", () => process.exit(0)).on("error", () => {});
 setTimeout(() => process.exit(3), 3000);
+`;
+
+const QUESTION = `
+const resolver = new (require("dns").promises.Resolver)({ timeout: 2000, tries: 1 });
+resolver.setServers([process.argv[1]]);
+resolver.resolve4("control.wild.test").catch(({ code }) => process.exit(code === "ENOTFOUND" ? 0 : 1));
+`;
+
+// a ClientHello for a name that TLS libraries would refuse or change; says whether a server answers its handshake
+const RAW_NAME = `
+const u16 = (n) => Buffer.from([n >> 8, n & 255]);
+const sized = (bytes) => Buffer.concat([u16(bytes.length), bytes]);
+const [, address, text] = process.argv;
+const name = Buffer.from(decodeURIComponent(text));
+const sni = Buffer.concat([u16(0), sized(sized(Buffer.concat([Buffer.from([0]), sized(name)])))]);
+const groups = Buffer.concat([u16(10), sized(sized(u16(23)))]), points = Buffer.concat([u16(11), sized(Buffer.from([1, 0]))]);
+const signatures = Buffer.concat([u16(13), sized(sized(Buffer.from("040308040403", "hex")))]);
+const extensions = Buffer.concat([sni, groups, points, signatures]);
+const body = Buffer.concat([u16(0x303), Buffer.alloc(32, 7), Buffer.from([0]), sized(u16(0xc02b)), Buffer.from([1, 0]), sized(extensions)]);
+const hello = Buffer.concat([Buffer.from([1, 0]), sized(body)]);
+const socket = require("net").connect(443, address, () => socket.write(Buffer.concat([Buffer.from([22, 3, 1]), sized(hello)])));
+const end = (word) => { console.log(word); process.exit(0); };
+socket.on("data", (data) => end(data[0] === 22 ? "admitted" : "alert")).on("error", () => {}).on("close", () => end("turned away"));
+setTimeout(() => end("silence"), 3000);
 `;
 
 const HOLD_TLS = `

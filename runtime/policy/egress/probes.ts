@@ -1,11 +1,21 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { GATEWAY_ADMIN_PORT } from "../../spec/names.ts";
-import { broken, held, mustBeRefused, mustNotLeave, refusedAtOnce, together, unprovable, words } from "../judgement.ts";
+import {
+  broken,
+  held,
+  mustBeRefused,
+  mustFail,
+  mustNotLeave,
+  refusedAtOnce,
+  together,
+  unprovable,
+  words,
+} from "../judgement.ts";
 import type { Attempt, Judgement, Outcome, Probe, ProbedHost, Subject } from "../probe.ts";
 import { METADATA_IPV4, METADATA_IPV6 } from "./addresses.ts";
 import { type EgressForward, forwardLabel } from "./forwards.ts";
-import { frontendsOf, hostPrincipals, type Principal } from "./principals.ts";
+import { frontendsOf, hasNames, hostPrincipals, type Principal } from "./principals.ts";
 
 // Documentation and benchmark networks: should a rule be missing, what leaves reaches nobody.
 const PUBLIC_IPV4 = "198.51.100.7";
@@ -23,7 +33,7 @@ interface Compared {
 export function egressProbes(subject: Subject): Probe[] {
   const principals = hostPrincipals(subject.spec);
   // an MCP server without a granted name has no network whose rules could be tried: see policy/tools/probes.ts
-  const networked = principals.filter(({ kind, names }) => kind !== "mcp" || names.length > 0);
+  const networked = principals.filter((principal) => principal.kind !== "mcp" || hasNames(principal));
   return networked.flatMap((principal) => {
     const others = principals.filter(({ id }) => id !== principal.id);
     const egress = principal.kind === "egress";
@@ -33,8 +43,9 @@ export function egressProbes(subject: Subject): Probe[] {
       ports(subject, principal, others),
       sshd(principal),
       binding(principal, principals),
-      ...(principal.names.length > 0 ? [ungrantedNames(principal, others), noName(principal)] : []),
+      ...(hasNames(principal) ? [ungrantedNames(principal, others), noName(principal)] : []),
       ...principal.names.map((name) => grantedName(principal, name)),
+      ...principal.zones.map((zone) => grantedZone(principal, zone)),
       ...principal.forwards.map((forward) => grantedForward(principal, forward)),
     ];
   });
@@ -67,7 +78,7 @@ function udp(host: string, port: number) {
 
 function direct(principal: Principal): Probe<Compared[]> {
   // with a granted name, TCP 443 is the egress proxy's to judge: see ungrantedNames
-  const ports = principal.names.length > 0 ? [22, 80] : [22, 80, 443];
+  const ports = hasNames(principal) ? [22, 80] : [22, 80, 443];
   return {
     ...about(principal, "direct"),
     title: "reaches no address on the network by itself",
@@ -236,7 +247,10 @@ async function verdictOn(host: ProbedHost, principal: Principal, name: string, o
 }
 
 function ungrantedNames(principal: Principal, others: readonly Principal[]): Probe<NamedAttempt[]> {
-  const elsewhere = others.flatMap(({ names }) => names).filter((name) => !principal.names.includes(name));
+  const zoneOf = (name: string) => name.slice(name.indexOf(".") + 1);
+  const elsewhere = others
+    .flatMap(({ names }) => names)
+    .filter((name) => !principal.names.includes(name) && !principal.zones.includes(zoneOf(name)));
   // a name that is nobody's (RFC 2606), new each time, so that its line in the log is this run's
   const made = `probe-${randomBytes(6).toString("hex")}.invalid`;
   const names = [made, ...new Set(elsewhere)].slice(0, 4);
@@ -330,6 +344,58 @@ function grantedName(principal: Principal, name: string): Probe<GrantedName> {
       return broken(`${verdict}, but no handshake, while root reaches it`);
     },
   };
+}
+
+interface ZoneAttempt {
+  /** A name below it, and what the sandbox resolves it to; the domain itself and a name of two labels below, which are not granted. */
+  readonly below: NamedAttempt;
+  readonly resolved: Outcome;
+  readonly beside: readonly NamedAttempt[];
+  /** What the sandbox resolves the name of two labels to. */
+  readonly deeper: Outcome;
+}
+
+function grantedZone(principal: Principal, zone: string): Probe<ZoneAttempt> {
+  // hardly anybody's, and new each time; that there is no such name is seen after the proxy has admitted it
+  const label = `bailiwick-${randomBytes(6).toString("hex")}`;
+  const deeper = `${label}.${label}.${zone}`;
+  const beside = [...(principal.names.includes(zone) ? [] : [zone]), deeper];
+  return {
+    ...about(principal, `wildcard/*.${zone}`),
+    title: `reaches any name of one label below ${zone}, which is granted, and neither ${zone} itself nor what is deeper`,
+    expected: "the egress proxy admits a made-up one; the others do not resolve, or are turned away: unlisted",
+    read: async (host) => {
+      const tried = async (name: string): Promise<NamedAttempt> => {
+        const outcome = await host.as(principal.id, { do: "tls", host: PUBLIC_IPV4, port: 443, name });
+        return { name, outcome, verdict: await verdictOn(host, principal, name, outcome) };
+      };
+      const resolve = (name: string) => host.as(principal.id, { do: "resolve", name });
+      const [below, resolved, deeperResolved, ...others] = await Promise.all([
+        tried(`${label}.${zone}`),
+        resolve(`${label}.${zone}`),
+        resolve(deeper),
+        ...beside.map(tried),
+      ]);
+      return { below, resolved, beside: others, deeper: deeperResolved };
+    },
+    judge: ({ below, resolved, beside: others, deeper: deeperResolved }) =>
+      together([
+        judgeAdmitted(below, resolved),
+        ...others.map((attempt) => judgeTurnedAway(attempt.name === zone ? zone : "a name of two labels", attempt)),
+        mustFail("resolving a name of two labels", deeperResolved),
+      ]),
+  };
+}
+
+function judgeAdmitted({ outcome, verdict }: NamedAttempt, resolved: Outcome): Judgement {
+  const what = "a made-up name below it";
+  if (!resolved.ok) return broken(`${what} does not resolve in the sandbox: ${words(resolved)}`);
+  if (outcome.ok) return held(`${what}: handshake done`);
+  if (verdict === null)
+    return refusedAtOnce(outcome)
+      ? broken(`${what}: the egress proxy does not answer`)
+      : unprovable(`${what}: ${words(outcome)}`, "the egress proxy logged no verdict on it");
+  return verdict === "unlisted" ? broken(`${what}: unlisted`) : held(`${what}: admitted, then ${verdict}`);
 }
 
 interface ForwardAttempt {

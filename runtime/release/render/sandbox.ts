@@ -1,12 +1,12 @@
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import { FORWARD_PORTS } from "../../policy/egress/forwards.ts";
-import { type Principal, usesEgress } from "../../policy/egress/principals.ts";
+import { hasNames, type Principal, usesEgress } from "../../policy/egress/principals.ts";
 import { allLimits, type Limits } from "../../policy/limits/schema.ts";
 import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { GATEWAY_ADMIN_PORT, PRINCIPAL_UIDS, type PrincipalId } from "../../spec/names.ts";
 import type { ModelService } from "../../spec/runtime.ts";
-import { configFolder, RESOLV_CONF } from "./configs.ts";
+import { configFolder, resolvConf } from "./configs.ts";
 import { agentHome } from "./openclaw-config.ts";
 import { type Provided, runtimeComponent, serverComponent, serviceComponent } from "./requirements.ts";
 
@@ -17,6 +17,7 @@ const programTemplate = load("sandbox-program.conf");
 const serviceTemplate = load("sandbox-service.conf");
 const mcpTemplate = load("sandbox-mcp.conf");
 const egressTemplate = load("sandbox-egress.conf");
+const resolverTemplate = load("sandbox-resolver.conf");
 
 const CURRENT = "/opt/bailiwick/current";
 
@@ -26,7 +27,7 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
     id: principal.id,
     user: principal.user,
     hosts: `${CURRENT}/${configFolder(principal)}/hosts`,
-    resolvConf: `${CURRENT}/${RESOLV_CONF}`,
+    resolvConf: `${CURRENT}/${resolvConf(principal).path}`,
     config: `${CURRENT}/${configFolder(principal)}`,
     bind: boundPorts(principal),
     loopbackOnly: !usesEgress(principal),
@@ -37,6 +38,7 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
   if (principal.kind === "mcp") return mcpSandbox(spec, principal, provided, common);
   const service = principal.kind === "model" ? spec.models[principal.name]?.service : undefined;
   if (service !== undefined) return serviceSandbox(principal, service, provided, common);
+  if (principal.kind === "resolver") return render(resolverTemplate, common, partials);
   if (principal.kind !== "egress") return programSandbox(spec, principal, provided, common);
   // all that any principal could be given, so that a new grant changes its configuration alone
   const bind = [PRINCIPAL_UIDS, FORWARD_PORTS].map(({ first, last }) => `${first}-${last}`);
@@ -109,7 +111,7 @@ function mcpSandbox(spec: HostSpec, principal: Principal, provided: Provided, co
       ...common,
       components: [provided.component("node"), provided.component(serverComponent(principal.name))],
       node: provided.component("node"),
-      offline: principal.names.length === 0,
+      offline: !hasNames(principal),
       workspaces: workspacesOf(spec, principal.id),
     },
     partials,

@@ -1,5 +1,5 @@
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
-import { type Principal, usesEgress } from "../../policy/egress/principals.ts";
+import { hasNames, type Principal, usesEgress } from "../../policy/egress/principals.ts";
 import {
   agentCredentials,
   gatewaySecrets,
@@ -64,7 +64,7 @@ export function unitFiles(
   const credentials = unitCredentials(spec, principal).map((name) => provided.credential(name));
   const head = {
     description: description(spec, principal),
-    configDigest: configDigest(configFiles(spec, principal, provided)),
+    configDigest: configDigest(configFiles(spec, principal, provided), principal),
     after: usedUnits(spec, principals, principal),
     dataVolume: usesDataVolume(spec, principal),
     chain: principal.chain,
@@ -130,6 +130,7 @@ function renderUnit(
       : renderCommand(spec, principal, runtime, provided, head);
   }
   if (kind === "mcp") return renderServer(spec, principal, provided, head);
+  if (kind === "resolver") return renderResolverUnit(principal, head);
   const service = kind === "model" ? spec.models[name]?.service : undefined;
   if (service !== undefined) {
     const directory = provided.component(serviceComponent(name));
@@ -165,6 +166,27 @@ function renderUnit(
   );
 }
 
+/** It takes a new configuration as the gateway does. */
+function renderResolverUnit({ unit }: Principal, head: object): string {
+  const [own, script, folder] = ["/etc/bailiwick/resolver/names.json", RESOLVER_SCRIPT, runtimeDirectory(unit)];
+  const handedOver = `${folder}/names.json`;
+  return render(
+    programTemplate,
+    {
+      ...head,
+      directory: "/etc/bailiwick/resolver",
+      program: "/usr/bin/python3",
+      arguments: ["-I", script, "serve", own, handedOver],
+      environment: [],
+      ...NO_EXTRAS,
+      reload: { folder, handedOver, check: ["-I", script, "take", own, handedOver] },
+    },
+    partials,
+  );
+}
+
+const RESOLVER_SCRIPT = "/etc/bailiwick/resolver/resolver.py";
+
 /**
  * How the gateway takes a new configuration without ending. Its mounts show the release that it was started with; a process
  * of the same sandbox that starts at the reload sees the current one, judges it, and hands it over in a folder that both see.
@@ -186,7 +208,7 @@ function renderServer(spec: HostSpec, principal: Principal, provided: Provided, 
     ...head,
     socketUnit: `${principal.unit}.socket`,
     // without a name it has no network, also not for this: a rule could neither be seen from there nor be needed
-    networked: principal.names.length > 0,
+    networked: hasNames(principal),
     directory,
     program: provided.nodeProgram(),
     arguments: ["--import", "/etc/bailiwick/mcp/launcher.mjs", `${directory}/${source.entry}`, ...source.args],
@@ -245,6 +267,7 @@ function renderCommand(
 
 function description(spec: HostSpec, { kind, name }: Principal): string {
   if (kind === "egress") return "Bailiwick egress proxy (HAProxy)";
+  if (kind === "resolver") return "Bailiwick resolver of wildcards";
   if (kind === "gateway") return "Bailiwick model gateway";
   if (kind === "guard") return "Bailiwick MCP guard";
   if (kind === "mcp") return `Bailiwick MCP server ${name}`;
@@ -262,6 +285,7 @@ function usedUnits(spec: HostSpec, principals: readonly Principal[], principal: 
     .filter(
       (other) =>
         (other.kind === "egress" && usesEgress(principal)) ||
+        (other.kind === "resolver" && principal.zones.length > 0) ||
         (other.kind === "gateway" && invokes) ||
         (other.kind === "guard" && calls) ||
         (other.kind === "mcp" && kind === "guard") ||
