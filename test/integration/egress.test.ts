@@ -4,7 +4,7 @@ import { buildSync } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeBinary } from "../../runtime/bundle/node.ts";
 import { renderFirewall } from "../../runtime/policy/egress/firewall.ts";
-import { egressForwards } from "../../runtime/policy/egress/forwards.ts";
+import { egressForwards, STAND_IN_NETWORK } from "../../runtime/policy/egress/forwards.ts";
 import { renderHaproxy } from "../../runtime/policy/egress/haproxy.ts";
 import { OWN_RESOLVER, renderHosts } from "../../runtime/policy/egress/hosts.ts";
 import { hostPrincipals } from "../../runtime/policy/egress/principals.ts";
@@ -50,7 +50,7 @@ const spec = (change: (spec: HostSpec) => void = () => {}) =>
     change(s);
   });
 const firewall = (s: HostSpec) => renderFirewall(s, hostPrincipals(s), [WORLD.dns]);
-const haproxy = (s: HostSpec) => renderHaproxy(hostPrincipals(s), [WORLD.dns]);
+const haproxy = (s: HostSpec) => renderHaproxy(hostPrincipals(s), [WORLD.dns], false);
 const HOSTS = renderHosts(NAMES, egressForwards(spec()));
 const frontend = (host: string) => egressForwards(spec()).find((forward) => forward.host === host)?.frontend;
 const PORTS = [
@@ -245,6 +245,15 @@ describe.skipIf(missing !== undefined)("egress by nft and HAProxy, in network na
       expect(world.log.filter((line) => line.startsWith("forged"))).toEqual([]);
     });
 
+    it("a granted name is none before a zero byte, and what follows it is not resolved either", async () => {
+      for (const name of ["news.test\0", "news.test\0.c2vjcmv0.test", "news.test\0c2vjcmv0"]) {
+        const tried = world.run(OPS, [process.execPath, "-e", RAW_NAME, "192.0.2.1", encodeURIComponent(name)]);
+        expect(tried.stdout.trim(), JSON.stringify(name)).toBe("turned away");
+        expect(await verdicts(encodeURIComponent(name)), JSON.stringify(name)).toEqual(["unlisted"]);
+      }
+      expect(world.log.filter((line) => line.includes("query[") && line.includes("c2vjcmv0"))).toEqual([]);
+    });
+
     it("loopback ports are the owner's, those it granted, and root's", () => {
       const reach = (port: number) =>
         [0, OPS, WEB_HOOK, GATEWAY, EGRESS, STRANGER, NOBODY].filter((uid) => tcp(uid, "127.0.0.1", port).status === 0);
@@ -341,6 +350,18 @@ describe.skipIf(missing !== undefined)("egress by nft and HAProxy, in network na
         }
       });
 
+      it("has in its label a-z, 0-9 and hyphens within, of all bytes that there are", async () => {
+        const said = world.run(OPS, [process.execPath, "-e", BYTES, "192.0.2.1"]).stdout.trim();
+        expect(said, "bytes whose verdict could not be tried").toBe("256");
+        await world.logged(" sni=x%FFy.wild.test ");
+        const admitted = new Set<string>();
+        for (const line of world.log) {
+          const [, label, verdict] = / sni=x(\S+)y\.wild\.test .*verdict=(\S+)/.exec(line) ?? [];
+          if (label !== undefined && verdict !== "unlisted") admitted.add(decodeURIComponent(label));
+        }
+        expect([...admitted].sort().join("")).toBe("-0123456789abcdefghijklmnopqrstuvwxyz");
+      });
+
       it("leads to no address that is not public", async () => {
         expect(tls(OPS, "private.wild.test", WORLD.public4).status).not.toBe(0);
         expect(await verdicts("private.wild.test")).toEqual(["private-address"]);
@@ -391,6 +412,59 @@ describe.skipIf(missing !== undefined)("egress by nft and HAProxy, in network na
         await load(wild("*.wild.test"));
         expect(own("https://a.wild.test/").status).toBe(0);
         exact.end();
+      });
+    });
+
+    describe("on a host with a way to IPv6 alone", () => {
+      const dual = spec((s) => {
+        s.grants.egress.push({ principal: "agent/ops", name: "both.test" });
+        s.grants.connect.push({ principal: "agent/ops", host: "both.test", port: 22 });
+      });
+      const load = async (ipv6Only: boolean) => {
+        world.loadFirewall(renderFirewall(dual, hostPrincipals(dual), [WORLD.dns6]));
+        await world.loadHaproxy(renderHaproxy(hostPrincipals(dual), [WORLD.dns6], ipv6Only));
+      };
+      const route = (verb: string) =>
+        expect(world.run(0, ["ip", "route", verb, "default", "via", WORLD.adminAddress]).status).toBe(0);
+      const own = (url: string) =>
+        world.run(
+          OPS,
+          ["curl", "-sk", "--noproxy", "*", "--max-time", "9", url],
+          renderHosts(["both.test", "news.test"], egressForwards(dual)),
+        );
+      // as the proxy's unit makes them there
+      const placeholders = (verb: string) => {
+        for (const network of ["192.0.2.1/32", STAND_IN_NETWORK])
+          world.run(0, ["ip", "route", verb, network, "dev", "lo"]);
+      };
+      beforeAll(() => route("del"));
+      afterAll(async () => {
+        route("add");
+        placeholders("del");
+        world.loadFirewall(firewall(spec()));
+        await world.loadHaproxy(haproxy(spec()));
+      });
+
+      it("controls: by what one that has both is given, a name with addresses of both is not reached", async () => {
+        await load(false);
+        expect(own("https://both.test/").status, "without a route for what stands for it").not.toBe(0);
+        expect(await world.logged(" sni=both.test ")).toEqual([]);
+        placeholders("replace");
+        expect(own("https://both.test/").status, "by IPv4 first").not.toBe(0);
+        expect(await world.logged(` sni=both.test dst=${WORLD.public4} `)).not.toEqual([]);
+      });
+
+      it("a name is reached by IPv6, and one that has IPv4 alone is said to be one", async () => {
+        await load(true);
+        expect(own("https://both.test/").stdout).toBe(`served by ${WORLD.public6} as both.test`);
+        expect(own("http://both.test:22/").stdout).toBe(`served by ${WORLD.public6} as -`);
+        const known = world.log.length;
+        expect(own("https://news.test/").status).not.toBe(0);
+        expect(own("http://plain.test:22/").status).not.toBe(0);
+        await world.logged("sni=plain.test/22 dst=198.51.100.10 verdict=only-ipv4");
+        const verdictOf = (sni: string) => world.log.slice(known).find((line) => line.includes(` sni=${sni} `));
+        expect(verdictOf("news.test")).toContain("verdict=only-ipv4");
+        expect(verdictOf("plain.test/22")).toContain("verdict=only-ipv4");
       });
     });
 
@@ -510,18 +584,34 @@ resolver.resolve4("control.wild.test").catch(({ code }) => process.exit(code ===
 `;
 
 // a ClientHello for a name that TLS libraries would refuse or change; says whether a server answers its handshake
-const RAW_NAME = `
+const HELLO = `
 const u16 = (n) => Buffer.from([n >> 8, n & 255]);
 const sized = (bytes) => Buffer.concat([u16(bytes.length), bytes]);
+const hello = (name) => {
+  const sni = Buffer.concat([u16(0), sized(sized(Buffer.concat([Buffer.from([0]), sized(name)])))]);
+  const groups = Buffer.concat([u16(10), sized(sized(u16(23)))]), points = Buffer.concat([u16(11), sized(Buffer.from([1, 0]))]);
+  const signatures = Buffer.concat([u16(13), sized(sized(Buffer.from("040308040403", "hex")))]);
+  const extensions = Buffer.concat([sni, groups, points, signatures]);
+  const body = Buffer.concat([u16(0x303), Buffer.alloc(32, 7), Buffer.from([0]), sized(u16(0xc02b)), Buffer.from([1, 0]), sized(extensions)]);
+  return Buffer.concat([Buffer.from([22, 3, 1]), sized(Buffer.concat([Buffer.from([1, 0]), sized(body)]))]);
+};
+`;
+// one connection for each byte in the middle of a label; says how many were taken
+const BYTES = `${HELLO}
+(async () => {
+  let taken = 0;
+  for (let start = 0; start < 256; start += 32)
+    await Promise.all(Array.from({ length: 32 }, (_, i) => new Promise((done) => {
+      const name = Buffer.concat([Buffer.from("x"), Buffer.from([start + i]), Buffer.from("y.wild.test")]);
+      const socket = require("net").connect(443, process.argv[1], () => { taken += 1; socket.write(hello(name)); });
+      socket.on("error", () => {}).on("close", done);
+    })));
+  console.log(taken);
+})();
+`;
+const RAW_NAME = `${HELLO}
 const [, address, text] = process.argv;
-const name = Buffer.from(decodeURIComponent(text));
-const sni = Buffer.concat([u16(0), sized(sized(Buffer.concat([Buffer.from([0]), sized(name)])))]);
-const groups = Buffer.concat([u16(10), sized(sized(u16(23)))]), points = Buffer.concat([u16(11), sized(Buffer.from([1, 0]))]);
-const signatures = Buffer.concat([u16(13), sized(sized(Buffer.from("040308040403", "hex")))]);
-const extensions = Buffer.concat([sni, groups, points, signatures]);
-const body = Buffer.concat([u16(0x303), Buffer.alloc(32, 7), Buffer.from([0]), sized(u16(0xc02b)), Buffer.from([1, 0]), sized(extensions)]);
-const hello = Buffer.concat([Buffer.from([1, 0]), sized(body)]);
-const socket = require("net").connect(443, address, () => socket.write(Buffer.concat([Buffer.from([22, 3, 1]), sized(hello)])));
+const socket = require("net").connect(443, address, () => socket.write(hello(Buffer.from(decodeURIComponent(text)))));
 const end = (word) => { console.log(word); process.exit(0); };
 socket.on("data", (data) => end(data[0] === 22 ? "admitted" : "alert")).on("error", () => {}).on("close", () => end("turned away"));
 setTimeout(() => end("silence"), 3000);

@@ -21,9 +21,14 @@ function backend(principal: string, name: string): string {
  * Configuration of the egress proxy: a frontend for each principal with a granted name, and one for each other port or
  * address. Not rendered for a host on which
  * nobody has one: HAProxy does not start without a proxy, and nothing would use it.
+ * @param ipv6Only whether the host has a way to IPv6 alone, which is then all that a name is tried by
  * @throws if the host has no upstream DNS resolver, since then no name can be resolved
  */
-export function renderHaproxy(principals: readonly Principal[], resolvers: readonly string[]): string {
+export function renderHaproxy(
+  principals: readonly Principal[],
+  resolvers: readonly string[],
+  ipv6Only: boolean,
+): string {
   const addresses = [...ofFamily(4, resolvers), ...ofFamily(6, resolvers)];
   if (addresses.length === 0)
     throw new Error(
@@ -34,6 +39,7 @@ export function renderHaproxy(principals: readonly Principal[], resolvers: reado
     frontends: principals.filter(hasNames).map(({ id, chain, uid, names, zones }) => ({
       name: chain,
       principal: id,
+      ipv6Only,
       port: egressPort(uid),
       names: names.map((name) => ({ name, backend: backend(id, name) })),
       zones: zones.map((zone) => ({ zone, backend: backend(id, `*.${zone}`) })),
@@ -42,6 +48,7 @@ export function renderHaproxy(principals: readonly Principal[], resolvers: reado
     forwards: principals.flatMap(({ id, forwards }) =>
       forwards.map((forward) => ({
         principal: id,
+        ipv6Only,
         name: `forward_${forward.frontend}`,
         label: forwardLabel(forward),
         frontend: forward.frontend,

@@ -298,6 +298,9 @@ function judgeTurnedAway(what: string, { outcome, verdict }: NamedAttempt): Judg
   return broken(`${what}: ${words(outcome)}, and not by way of the egress proxy`);
 }
 
+const ONLY_IPV4 =
+  "the name has IPv4 addresses alone, and this host has a way to IPv6 alone: give it IPv4, or another name";
+
 interface GrantedName extends NamedAttempt {
   /** Whether the host itself resolves the name, and whether root reaches it. */
   readonly resolved: Outcome;
@@ -331,6 +334,7 @@ function grantedName(principal: Principal, name: string): Probe<GrantedName> {
       if (verdict === null) return broken(`${words(outcome)}; the egress proxy logged nothing of it`);
       if (verdict === "unlisted") return broken("the egress proxy turns it away: unlisted");
       if (verdict === "private-address") return broken("the name leads to an address that is not public");
+      if (verdict === "only-ipv4") return broken(ONLY_IPV4);
       if (!resolved.ok)
         return unprovable(
           `${verdict}`,
@@ -436,6 +440,7 @@ function grantedForward(principal: Principal, forward: EgressForward): Probe<For
       if (!outcome.ok) return broken(`${words(outcome)}: the egress proxy takes nothing at ${frontend}`);
       if (verdict === null) return unprovable("taken by the egress proxy", "it logged nothing of it");
       if (verdict === "private-address") return broken("the name leads to an address that is not public");
+      if (verdict === "only-ipv4") return broken(ONLY_IPV4);
       if (verdict === "unresolved") return unprovable(verdict, "no resolver of the host knows the name now");
       if (verdict !== "allowed") return broken(verdict);
       return end?.startsWith("S")

@@ -15,7 +15,7 @@ import { unitFiles } from "./units.ts";
  * @throws Error naming the component, credential or resolver that the input lacks, or the value a template refused
  */
 export function renderRelease(input: ReleaseInput): Release {
-  const { spec, resolvers } = input;
+  const { spec, resolvers, ipv6Only } = input;
   const provided = new Provided(input);
   const principals = hostPrincipals(spec);
   const text = (path: string, content: string): ReleaseFile => ({ path, mode: 0o444, content });
@@ -33,7 +33,7 @@ export function renderRelease(input: ReleaseInput): Release {
   ];
   if (principals.some(({ kind }) => kind === "egress"))
     files.push(
-      text("etc/egress/haproxy.cfg", renderHaproxy(principals, resolvers)),
+      text("etc/egress/haproxy.cfg", renderHaproxy(principals, resolvers, ipv6Only)),
       text("etc/egress/reload.py", HAPROXY_RELOAD),
     );
   const digest = releaseDigest(files);

@@ -1,4 +1,6 @@
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
+import { PLACEHOLDER_IPV4 } from "../../policy/egress/addresses.ts";
+import { STAND_IN_NETWORK } from "../../policy/egress/forwards.ts";
 import { hasNames, type Principal, usesEgress } from "../../policy/egress/principals.ts";
 import {
   agentCredentials,
@@ -118,6 +120,7 @@ function renderUnit(
       {
         ...head,
         configFile: `/opt/bailiwick/current/${configFolder(principal)}/haproxy.cfg`,
+        placeholders: provided.ipv6Only ? [`${PLACEHOLDER_IPV4}/32`, STAND_IN_NETWORK] : [],
         reloadFile: `/opt/bailiwick/current/${configFolder(principal)}/reload.py`,
       },
       partials,

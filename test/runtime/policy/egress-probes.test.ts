@@ -85,6 +85,7 @@ describe("a granted name", () => {
     [{ outcome: failed("ECONNREFUSED"), verdict: null }, "ECONNREFUSED; the egress proxy logged nothing of it"],
     [{ verdict: "unlisted" }, "the egress proxy turns it away: unlisted"],
     [{ verdict: "private-address" }, "the name leads to an address that is not public"],
+    [{ verdict: "only-ipv4" }, expect.stringContaining("the name has IPv4 addresses alone")],
     [{}, "allowed, but no handshake, while root reaches it"],
   ])("is not reached with %o", (facts, found) => {
     expect(tried(facts)).toEqual({ verdict: "broken", found });

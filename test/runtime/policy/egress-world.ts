@@ -20,11 +20,13 @@ export const WORLD = {
   private4: "10.20.30.40",
   metadata4: "169.254.169.254",
   public6: "2001:db8:2::10",
+  dns6: "2001:db8:2::53",
   private6: "fd00:1::1",
   metadata6: "fd00:ec2::254",
 } as const;
 
 const NAMES: Readonly<Record<string, string>> = {
+  "both.test": `${WORLD.public4},${WORLD.public6}`,
   "news.test": WORLD.public4,
   "plain.test": WORLD.public4,
   "sub.news.test": WORLD.public4,
@@ -102,9 +104,9 @@ export class EgressWorld {
     };
     add(host, "up0", `${WORLD.hostAddress}/24`, "2001:db8:1::10/64");
     add(internet, "down0", `${WORLD.adminAddress}/24`, "2001:db8:1::1/64");
-    const { dns, public4, private4, metadata4, public6, private6, metadata6, strangerAddress } = WORLD;
+    const { dns, public4, private4, metadata4, public6, dns6, private6, metadata6, strangerAddress } = WORLD;
     for (const address of [dns, public4, private4, metadata4, strangerAddress]) add(internet, "down0", `${address}/32`);
-    for (const address of [public6, private6, metadata6]) add(internet, "down0", `${address}/128`);
+    for (const address of [public6, dns6, private6, metadata6]) add(internet, "down0", `${address}/128`);
     execFileSync("ip", ["-n", host, "route", "add", "default", "via", WORLD.adminAddress]);
     execFileSync("ip", ["-n", host, "-6", "route", "add", "default", "via", "2001:db8:1::1"]);
   }

@@ -130,6 +130,18 @@ describe("programs of the kit", () => {
     ]);
   });
 
+  it("on a host without a way to IPv4, what stands for granted names has a route, to be redirected from", () => {
+    const only = renderRelease({ ...sampleInput(sampleSpec()), ipv6Only: true }).files;
+    const text = only.find(({ path }) => path === "units/bailiwick-egress.service")?.content ?? "";
+    expect(text.match(/^ExecStartPre=\+\/usr\/sbin\/ip .*$/gm)).toEqual([
+      "ExecStartPre=+/usr/sbin/ip route replace 192.0.2.1/32 dev lo",
+      "ExecStartPre=+/usr/sbin/ip route replace 198.18.0.0/15 dev lo",
+    ]);
+    expect(unit("egress")).not.toContain("/ip ");
+    const proxy = only.find(({ path }) => path === "etc/egress/haproxy.cfg")?.content ?? "";
+    expect(proxy.match(/str\(only-ipv4\)/g)).toHaveLength(2);
+  });
+
   it("who has a wildcard asks the resolver, and nobody else any", () => {
     const asks = (name: string) => sandbox(name).includes("/etc/resolv-wildcard.conf:/etc/resolv.conf");
     expect(UNITS.filter(asks)).toEqual(["agent-ops"]);
