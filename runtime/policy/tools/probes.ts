@@ -1,6 +1,6 @@
 import { GUARD_PORT } from "../../spec/names.ts";
 import { METADATA_IPV4 } from "../egress/addresses.ts";
-import { hostPrincipals, type Principal } from "../egress/principals.ts";
+import { hasNames, hostPrincipals, type Principal } from "../egress/principals.ts";
 import { broken, held, mustFail, together, unless, unprovable, words } from "../judgement.ts";
 import type { Attempt, Outcome, Probe, Subject } from "../probe.ts";
 import { ADMIN_SOCKET, guardConfig, serverSocket } from "./guard-config.ts";
@@ -21,7 +21,7 @@ export function toolProbes(subject: Subject): Probe[] {
     trusted(),
     socketOwners(servers, guard),
     ...principals.map((principal) => sockets(principal, servers)),
-    ...servers.filter(({ names }) => names.length === 0).map(offline),
+    ...servers.filter((server) => !hasNames(server)).map(offline),
   ];
 }
 

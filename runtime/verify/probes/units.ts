@@ -1,4 +1,4 @@
-import { hostPrincipals, type Principal, serviceName } from "../../policy/egress/principals.ts";
+import { hasNames, hostPrincipals, type Principal, serviceName } from "../../policy/egress/principals.ts";
 import { broken, held, shorten, together, unless, unprovable, words } from "../../policy/judgement.ts";
 import type { Outcome, Probe, Subject } from "../../policy/probe.ts";
 import { digestOf } from "../../spec/digest.ts";
@@ -6,9 +6,9 @@ import { digestOf } from "../../spec/digest.ts";
 /** Largest exposure that `systemd-analyze security` may give a unit: 0 is best, 10 worst. */
 export const EXPOSURE_GATE = 2;
 
-function exposureGate({ kind, names }: Principal): number {
-  if (kind === "guard") return 1.5;
-  if (kind === "mcp") return names.length === 0 ? 1 : 1.8;
+function exposureGate(principal: Principal): number {
+  if (principal.kind === "guard") return 1.5;
+  if (principal.kind === "mcp") return hasNames(principal) ? 1.8 : 1;
   return EXPOSURE_GATE;
 }
 
