@@ -38,6 +38,6 @@ function copy(from: string, to: string): void {
 }
 
 function script(path: string, line: string): void {
-  writeFileSync(path, `#!/bin/sh\nhere=\${0%/*}\nexport GIT_EXEC_PATH="$here"\n${line}\n`);
+  writeFileSync(path, `#!/bin/sh\nhere=$(cd "\${0%/*}" && pwd)\nexport GIT_EXEC_PATH="$here"\n${line}\n`);
   chmodSync(path, 0o755);
 }

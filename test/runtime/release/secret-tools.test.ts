@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   copyFileSync,
@@ -10,16 +10,16 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { generateSshKeyPair } from "../../../constructs/openssh-key.ts";
 import type { SecretSource } from "../../../runtime/policy/secrets/schema.ts";
 import { sealCredentials } from "../../../runtime/release/seal.ts";
 import { reportCredentials } from "../../../runtime/release/secret-readers.ts";
 import { describeSource, resolveSecret } from "../../../runtime/release/secrets.ts";
+import { motoMissing, startMoto } from "../../fixtures/moto.ts";
+import { freePort } from "../ssh/loopback-sshd.ts";
 import { cachedSops } from "./cached-sops.ts";
 import { sampleSpec } from "./render/sample.ts";
 
@@ -276,17 +276,12 @@ describe.skipIf(sops === undefined)("sops, the real one, with age and keys of SS
   });
 });
 
-const noAws =
-  spawnSync("aws", ["--version"]).status !== 0
-    ? "the AWS CLI is not on the PATH"
-    : spawnSync("python3", ["-c", "import moto.server"]).status !== 0
-      ? 'moto is not installed; pip install "moto[server]"'
-      : undefined;
+const noAws = spawnSync("aws", ["--version"]).status !== 0 ? "the AWS CLI is not on the PATH" : motoMissing();
 if (noAws !== undefined) console.log(`not run: secrets in AWS: ${noAws}`);
 
 // each start of the CLI takes a second or, on a busy machine, many
 describe.skipIf(noAws !== undefined)("AWS, by the real CLI against moto's server", { timeout: 120_000 }, () => {
-  let server: ChildProcess;
+  let server: Awaited<ReturnType<typeof startMoto>>;
   let url = "";
   const environment = () => ({
     AWS_ACCESS_KEY_ID: "test",
@@ -313,15 +308,8 @@ describe.skipIf(noAws !== undefined)("AWS, by the real CLI against moto's server
     });
 
   beforeAll(async () => {
-    const port = await freePort();
-    url = `http://127.0.0.1:${port}`;
-    server = spawn("python3", ["-m", "moto.server", "-p", String(port)], { stdio: "ignore" });
-    const up = () =>
-      fetch(url).then(
-        () => true,
-        () => false,
-      );
-    for (let i = 0; i < 200 && !(await up()); i++) await sleep(100);
+    server = await startMoto();
+    url = server.url;
     const parameter = (Name: string, Value: string) =>
       put("AmazonSSM.PutParameter", { Name, Value, Type: "SecureString" });
     const secret = (Name: string, more: object) =>
@@ -331,7 +319,7 @@ describe.skipIf(noAws !== undefined)("AWS, by the real CLI against moto's server
     await secret("agents/plain", { SecretString: `${VALUE}\n` });
     await secret("agents/bytes", { SecretBinary: Buffer.from([0, 255, 10, 1]).toString("base64") });
   });
-  afterAll(() => server?.kill());
+  afterAll(() => server?.stop());
   beforeEach(() => Object.assign(process.env, environment()));
 
   const managed = (id: string, field?: string) =>
@@ -366,14 +354,3 @@ describe.skipIf(noAws !== undefined)("AWS, by the real CLI against moto's server
     expect(await managed("agents/plain")).toEqual(reason("AWS is not reached from here"));
   });
 });
-
-function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
-    const server = createServer();
-    server.once("error", fail);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => done(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
-}
