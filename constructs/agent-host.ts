@@ -194,7 +194,8 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       machine,
       digests: {
         spec: () => this.#specDigest(),
-        components: () => componentsDigest([...this.#agents.values()], [...this.#models.values()], [...this.#workspaces.values()]),
+        components: () =>
+          componentsDigest([...this.#agents.values()], [...this.#models.values()], [...this.#workspaces.values()]),
       },
       values: () => this.#assemble().values,
     });

@@ -39,8 +39,10 @@ export class Agent extends Construct {
   /**
    * The agent may connect to this one exact name: by TLS on TCP 443, whose server name is checked, or on another port, where
    * what is spoken is not looked at. The egress proxy resolves the name, which must lead to a public address.
-   * @param name lower-case DNS name such as `api.example.com`
-   * @throws Refusal for a wildcard, a URL, a port in the name, an IP address, a token, or a name granted before
+   * @param name lower-case DNS name such as `api.example.com`; or `*.example.com`, with a warning, for every name of one label
+   * before it, on TCP 443 alone
+   * @throws Refusal for `*`, a wildcard where strangers have names (`*.com`, `*.github.io`) or with a port, a URL, a port in the
+   * name, an IP address, a token, or a name granted before
    */
   allowEgress(name: string, props: EgressProps = {}): this {
     grantName(this.#grantee, name, props);
@@ -66,13 +68,13 @@ export class Agent extends Construct {
    * a token, or a second shell
    */
   grantShell(props: ShellProps = {}): Shell {
-    const shell = new Shell(this.book, this.name, props);
+    const shell = new Shell(this, this.book, this.name, props);
     this.book.shell(shell);
     return shell;
   }
 
   get #grantee() {
-    return { book: this.book, principal: `agent/${this.name}`, where: `agents.${this.name}` };
+    return { book: this.book, principal: `agent/${this.name}`, where: `agents.${this.name}`, scope: this };
   }
 }
 

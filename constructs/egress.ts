@@ -1,7 +1,9 @@
+import type { IConstruct } from "constructs";
 import { z } from "zod";
-import { DnsName, GrantableAddress } from "../runtime/policy/egress/schema.ts";
+import { DnsName, GrantableAddress, WildcardName } from "../runtime/policy/egress/schema.ts";
 import type { GrantBook } from "./grants.ts";
 import { checked, knownKeys, refuse } from "./refuse.ts";
+import { warnOfWildcard } from "./wildcard.ts";
 
 export interface EgressProps {
   /**
@@ -18,15 +20,29 @@ interface Grantee {
   readonly book: GrantBook;
   readonly principal: string;
   readonly where: string;
+  /** Where synth shows a warning. */
+  readonly scope: IConstruct;
 }
 
-/** Grants a name, on one port. @throws Refusal for anything but one exact name, a port that is none, a second grant */
-export function grantName({ book, principal, where }: Grantee, name: string, props: EgressProps): void {
+/**
+ * Grants a name, on one port; or with a warning a wildcard, on TCP 443.
+ * @throws Refusal for anything else, a port that is none, a second grant
+ */
+export function grantName({ book, principal, where, scope }: Grantee, name: string, props: EgressProps): void {
   const inner = `${where}.allowEgress`;
   const path = book.path(inner);
   knownKeys(path, props, ["port"]);
-  if (typeof name === "string" && name.includes("*"))
-    refuse(path, name, "wildcards are not granted; allow each exact name, such as api.example.com");
+  if (typeof name === "string" && name.includes("*")) {
+    if (props.port !== undefined && props.port !== 443)
+      refuse(
+        path,
+        name,
+        "a wildcard is of TCP 443, where the TLS server name is seen; allow each exact name with its port",
+      );
+    book.egress(inner, { principal, name: checked(path, WildcardName, name) });
+    warnOfWildcard(scope, path, name);
+    return;
+  }
   const host = checked(path, DnsName, name);
   const port = checked(`${path}.port`, Port, props.port ?? 443);
   if (port === 443) book.egress(inner, { principal, name: host });

@@ -24,7 +24,7 @@ export {
 } from "./model-provider.ts";
 export { Refusal } from "./refuse.ts";
 export { type CommandProps, type OpenClawProps, Runtime } from "./runtime.ts";
-export { Secret, type SecretOptions } from "./secret.ts";
+export { type AwsSecretOptions, type ManagedSecretOptions, Secret, type SecretOptions } from "./secret.ts";
 export { Seed } from "./seed.ts";
 export { Setting } from "./setting.ts";
 export type { Shell, ShellProps } from "./shell.ts";

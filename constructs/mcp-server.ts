@@ -1,5 +1,5 @@
 import { Construct } from "constructs";
-import { DnsName } from "../runtime/policy/egress/schema.ts";
+import { DnsName, WildcardName } from "../runtime/policy/egress/schema.ts";
 import { GrantedTool } from "../runtime/policy/tools/schema.ts";
 import { grantedToolProblem } from "../runtime/spec/references.ts";
 import { type Agent, granteeOf } from "./agent.ts";
@@ -8,6 +8,7 @@ import type { GrantBook } from "./grants.ts";
 import { pinnedTools } from "./mcp-lock.ts";
 import type { McpPackage } from "./mcp-package.ts";
 import { checked, knownKeys, Refusal, refuse } from "./refuse.ts";
+import { warnOfWildcard } from "./wildcard.ts";
 
 /** One tool, when its name alone does not say it all. */
 export interface ToolGrantProps {
@@ -69,17 +70,20 @@ export class McpServer extends Construct {
 
   /**
    * The server, which then has a network, may open TLS connections to this one exact name on TCP 443.
-   * @param name lower-case DNS name such as `api.github.com`
-   * @throws Refusal for a remote server, a wildcard, a URL, a port, an IP address, a token, or a name granted before
+   * @param name lower-case DNS name such as `api.github.com`; or `*.example.com`, as of `agent.allowEgress`
+   * @throws Refusal for a remote server, a wildcard that is too wide, a URL, a port, an IP address, a token, or a name granted before
    */
   allowEgress(name: string): this {
     const inner = `mcpServers.${this.name}.allowEgress`;
     const path = this.#book.path(inner);
     if (this.uid === null)
       throw new Refusal(`${path}: "${this.name}" does not run on this host; what it reaches is its own host's to say`);
-    if (typeof name === "string" && name.includes("*"))
-      refuse(path, name, "wildcards are not granted; allow each exact name, such as api.github.com");
-    this.#book.egress(inner, { principal: `mcp/${this.name}`, name: checked(path, DnsName, name) });
+    const wildcard = typeof name === "string" && name.includes("*");
+    this.#book.egress(inner, {
+      principal: `mcp/${this.name}`,
+      name: checked(path, wildcard ? WildcardName : DnsName, name),
+    });
+    if (wildcard) warnOfWildcard(this, path, name);
     return this;
   }
 

@@ -13,6 +13,22 @@ export interface SecretOptions {
   readonly name?: string;
 }
 
+export interface AwsSecretOptions extends SecretOptions {
+  /**
+   * AWS region.
+   * @default the one that the AWS CLI takes by itself where it is pushed from
+   */
+  readonly region?: string;
+}
+
+export interface ManagedSecretOptions extends AwsSecretOptions {
+  /**
+   * Field of a secret that is a JSON object, such as `apiKey`.
+   * @default the secret as a whole
+   */
+  readonly field?: string;
+}
+
 /**
  * A reference to a secret's value on the operator's side. The value itself is read at push, into memory, and sealed on
  * the host; code, spec, plan and state hold the reference alone. May be used on many hosts.
@@ -81,6 +97,55 @@ export class Secret {
     return new Secret(path, source, argv.at(-1) ?? "", options);
   }
 
+  /**
+   * From a file that SOPS has encrypted, by its CLI (`sops decrypt`), with the keys of the person who pushes.
+   * @param path of the file, as of `fromFile`
+   * @param key where the value stands in it, from the outside in: `["providers", "anthropic"]`, `["keys", 0]`; of a file
+   * without a structure of its own `["data"]`
+   * @throws Refusal for a path or a key that looks like a secret, or no key
+   */
+  static fromSops(path: string, key: readonly (string | number)[], options: SecretOptions = {}): Secret {
+    const where = "Secret.fromSops";
+    if (!Array.isArray(key)) refuse(`${where} key`, key, 'give the keys as a list, such as ["providers", "anthropic"]');
+    const source = reference(where, { kind: "sops", path, key: [...key] });
+    return new Secret(where, source, String(key.findLast((part) => typeof part === "string") ?? ""), options);
+  }
+
+  /**
+   * From 1Password, by its CLI (`op read`), signed in as the person who pushes or by a service account.
+   * @param field secret reference such as `op://team/Anthropic/credential`; names with other characters by their ids
+   */
+  static fromOnePassword(field: string, options: SecretOptions = {}): Secret {
+    const where = "Secret.fromOnePassword";
+    const source = reference(where, { kind: "op", reference: field });
+    return new Secret(where, source, field.split("/")[3] ?? "", options);
+  }
+
+  /**
+   * From AWS Systems Manager's Parameter Store, by the AWS CLI, with its usual credentials and profile.
+   * @param name name or ARN of the parameter, such as `/agents/anthropic-key`
+   */
+  static fromSsmParameter(name: string, options: AwsSecretOptions = {}): Secret {
+    const where = "Secret.fromSsmParameter";
+    knownKeys(`${where} options`, options, ["name", "region"]);
+    const { region, ...more } = options;
+    const source = reference(where, { kind: "ssm", name, ...(region === undefined ? {} : { region }) });
+    return new Secret(where, source, name.split("/").at(-1)?.split(":")[0] ?? "", more);
+  }
+
+  /**
+   * From AWS Secrets Manager, by the AWS CLI, with its usual credentials and profile.
+   * @param id name or ARN of the secret, such as `agents/anthropic`
+   */
+  static fromSecretsManager(id: string, options: ManagedSecretOptions = {}): Secret {
+    const where = "Secret.fromSecretsManager";
+    knownKeys(`${where} options`, options, ["name", "region", "field"]);
+    const { region, field, ...more } = options;
+    const place = { ...(field === undefined ? {} : { field }), ...(region === undefined ? {} : { region }) };
+    const source = reference(where, { kind: "secretsmanager", id, ...place });
+    return new Secret(where, source, field ?? id.split(/[/:]/).at(-1) ?? "", more);
+  }
+
   /** The reference as it stands in the spec. */
   get source(): SecretSource {
     return this.#source;
@@ -101,6 +166,20 @@ export class Secret {
 }
 
 /**
+ * A reference that other programs are given.
+ * @throws Refusal if it is none, or a secret itself by its looks, which is not repeated
+ */
+function reference(path: string, source: SecretSource): SecretSource {
+  refuseTokens(path, source);
+  for (const part of Object.values(source).flat()) {
+    const why = typeof part === "string" ? whySecret(part) : undefined;
+    if (why !== undefined)
+      throw new Refusal(`${path}: received ${why}; give where the secret is kept, never the secret`);
+  }
+  return checked(path, SecretSource, source);
+}
+
+/**
  * The Secret.
  * @throws Refusal for anything else, without repeating it: it may be the literal secret
  */
@@ -108,7 +187,7 @@ export function secretReference(path: string, value: unknown): Secret {
   if (value instanceof Secret) return value;
   refuseTokens(path, value);
   throw new Refusal(
-    `${path}: received ${value === undefined ? "nothing" : `a ${typeof value}`} where a reference to a secret belongs; give Secret.fromEnv("NAME"), Secret.fromFile("path") or Secret.fromCommand([…]), never the secret itself`,
+    `${path}: received ${value === undefined ? "nothing" : `a ${typeof value}`} where a reference to a secret belongs; give Secret.fromEnv("NAME"), Secret.fromFile("path") or another Secret.from…, never the secret itself`,
   );
 }
 

@@ -1,3 +1,4 @@
+import type { IConstruct } from "constructs";
 import { z } from "zod";
 import { ShellGrant } from "../runtime/policy/shell/schema.ts";
 import { principalUid } from "../runtime/spec/names.ts";
@@ -49,15 +50,17 @@ export class Shell {
   readonly agent: string;
   /** Unix uid on its host. */
   readonly uid: number;
+  readonly #scope: IConstruct;
   readonly #book: GrantBook;
   readonly #workspaces: readonly string[] | undefined;
   readonly #rest: Omit<ShellGrant, "agent" | "uid" | "workspaces">;
 
   /** @internal use `agent.grantShell` */
-  constructor(book: GrantBook, agent: string, props: ShellProps) {
+  constructor(scope: IConstruct, book: GrantBook, agent: string, props: ShellProps) {
     const path = book.path(`agents.${agent}.grantShell`);
     const fields = ShellGrant.shape;
     knownKeys(path, props, ["workspaces", "seconds", "outputBytes", "approval", "limits", "uid"]);
+    this.#scope = scope;
     this.#book = book;
     this.agent = agent;
     this.uid = checked(`${path}.uid`, fields.uid, props.uid ?? principalUid(`shell/${agent}`));
@@ -74,8 +77,8 @@ export class Shell {
   /**
    * Commands may connect to this one exact name, as `agent.allowEgress` lets an agent. What the agent itself may reach, they
    * may not.
-   * @param name lower-case DNS name such as `registry.npmjs.org`
-   * @throws Refusal for a wildcard, a URL, a port in the name, an IP address, a token, or a name granted before
+   * @param name lower-case DNS name such as `registry.npmjs.org`; or a wildcard, as there
+   * @throws Refusal for `*`, a wildcard where strangers have names or with a port, a URL, a port in the name, an IP address, a token, or a name granted before
    */
   allowEgress(name: string, props: EgressProps = {}): this {
     grantName(this.#grantee, name, props);
@@ -93,7 +96,12 @@ export class Shell {
   }
 
   get #grantee() {
-    return { book: this.#book, principal: `shell/${this.agent}`, where: `agents.${this.agent}.shell` };
+    return {
+      book: this.#book,
+      principal: `shell/${this.agent}`,
+      where: `agents.${this.agent}.shell`,
+      scope: this.#scope,
+    };
   }
 
   /** @internal the grant as it stands in the spec, when all of the agent's own grants have been made */

@@ -44,8 +44,9 @@ export async function dryRun(options: {
   const quiet = { project, progress: () => {}, dryRun: true };
   const { credentials, generated, sealed } = await sealCredentials(activator, spec, facts, quiet);
   const digests = Object.fromEntries(Object.entries(components).map(([name, { digest }]) => [name, digest]));
-  const { resolvers } = facts;
-  const { digest, files } = renderRelease({ spec, kitVersion, components: digests, credentials, generated, resolvers });
+  const { resolvers, ipv6Only = false } = facts;
+  const input = { spec, kitVersion, components: digests, credentials, generated, resolvers, ipv6Only };
+  const { digest, files } = renderRelease(input);
   const { release: current, files: before } = await activator.files();
   const changes = compareFiles(before, files);
   const now = unitsOf(files);

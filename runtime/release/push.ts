@@ -83,6 +83,7 @@ export async function push(options: PushOptions): Promise<PushResult> {
         credentials,
         generated,
         resolvers: facts.resolvers,
+        ipv6Only: facts.ipv6Only ?? false,
       });
       const short = release.digest.slice(0, 12);
       progress(

@@ -53,7 +53,10 @@ export async function sealCredentials(
     const known = facts.credentials[credential];
     if (resolved.ok) set[credential] = resolved.value.toString("base64");
     else if (known !== undefined) kept[credential] = known;
-    else missing.push(`secrets.${name}: ${resolved.reason}, and the host does not have it yet`);
+    else {
+      const remedy = resolved.remedy === undefined ? "" : `; ${resolved.remedy}`;
+      missing.push(`secrets.${name}: ${resolved.reason}, and the host does not have it yet${remedy}`);
+    }
   }
   if (missing.length > 0) throw new MissingSecretsError(missing);
   // named only where they are meant: a host's older activator may not know them

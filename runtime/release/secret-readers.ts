@@ -27,12 +27,16 @@ export async function reportCredentials(spec: HostSpec, project: string): Promis
     const source = spec.secrets[secret]?.source;
     if (source === undefined) continue;
     const resolved = await resolveSecret(source, project);
-    const here = resolved.ok ? { ok: true, reason: null } : { ok: false, reason: resolved.reason };
+    const here = resolved.ok ? { ok: true, reason: null } : { ok: false, reason: whyMissing(resolved) };
     const name = `secret.${secret}`;
     reports.push({ name, source: describeSource(source), here, readers: readers(name) });
   }
   for (const name of generated) reports.push({ name, source: "made on the host", here: null, readers: readers(name) });
   return reports.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function whyMissing({ reason, remedy }: { reason: string; remedy?: string }): string {
+  return remedy === undefined ? reason : `${reason}; ${remedy}`;
 }
 
 /**

@@ -12,6 +12,12 @@ export const HostFacts = z.strictObject({
     .record(z.string(), z.strictObject({ version: CredentialVersion, sha256: z.string() }))
     .describe("Credentials made on the host and the sha256 of their text."),
   resolvers: z.array(z.string()).describe("Addresses of the host's upstream DNS resolvers."),
+  ipv6Only: z
+    .boolean()
+    .optional()
+    .describe(
+      "Whether the host has a way to IPv6 and none to IPv4. An older activator does not say, and is taken to have both.",
+    ),
   dataVolume: z.boolean().describe("Whether /var/lib/bailiwick is a mounted volume."),
 });
 export type HostFacts = z.infer<typeof HostFacts>;

@@ -59,6 +59,11 @@ export function egressPort(uid: number): number {
   return uid;
 }
 
+/** The UDP port on loopback at which the resolver answers a principal with a wildcard: the uid as well. */
+export function resolverPort(uid: number): number {
+  return uid;
+}
+
 /** The one port on which the model gateway serves all agents. */
 export const GATEWAY_PORT = 4000;
 

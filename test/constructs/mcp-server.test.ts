@@ -202,9 +202,9 @@ describe("refused, with the path, what was received and what to do", () => {
       'arguments.path: received "/srv"; give Argument.oneOf',
     ],
     [
-      "a wildcard",
-      ({ files }) => files.allowEgress("*.example.com"),
-      'mcpServers.files.allowEgress: received "*.example.com"; wildcards are not granted',
+      "a wildcard that is too wide",
+      ({ files }) => files.allowEgress("*.com"),
+      'mcpServers.files.allowEgress: received "*.com"; must be a star for one whole label',
     ],
     [
       "a name for a remote server",

@@ -110,9 +110,9 @@ describe("a host refuses at construction", () => {
     ],
     ["~ as a workspace", () => host().addWorkspace("~"), 'received "~"; a workspace is a directory of its own'],
     [
-      "a wildcard",
-      () => host().addAgent("a").allowEgress("*.example.com"),
-      'agents.a.allowEgress: received "*.example.com"; wildcards',
+      "a wildcard with a port",
+      () => host().addAgent("a").allowEgress("*.example.com", { port: 22 }),
+      'agents.a.allowEgress: received "*.example.com"; a wildcard is of TCP 443',
     ],
     [
       "an address",

@@ -20,6 +20,27 @@ describe("a secret", () => {
       name: "team-key",
       source: { kind: "command", argv: ["pass", "show", "team/key"] },
     });
+    expect(show(Secret.fromSops("secrets/prod.yaml", ["providers", "anthropic"]))).toEqual({
+      name: "anthropic",
+      source: { kind: "sops", path: "secrets/prod.yaml", key: ["providers", "anthropic"] },
+    });
+    expect(show(Secret.fromSops("a.json", ["keys", 0])).name).toBe("keys");
+    expect(show(Secret.fromOnePassword("op://team/Open AI/section/credential"))).toEqual({
+      name: "open-ai",
+      source: { kind: "op", reference: "op://team/Open AI/section/credential" },
+    });
+    expect(show(Secret.fromSsmParameter("/agents/openai-key:3", { region: "eu-central-1" }))).toEqual({
+      name: "openai-key",
+      source: { kind: "ssm", name: "/agents/openai-key:3", region: "eu-central-1" },
+    });
+    expect(show(Secret.fromSecretsManager("agents/keys", { field: "anthropicKey" }))).toEqual({
+      name: "anthropickey",
+      source: { kind: "secretsmanager", id: "agents/keys", field: "anthropicKey" },
+    });
+    expect(show(Secret.fromSecretsManager("agents/keys"))).toEqual({
+      name: "keys",
+      source: { kind: "secretsmanager", id: "agents/keys" },
+    });
     expect(Secret.fromEnv("KEY", { name: "other" }).name).toBe("other");
   });
 
@@ -47,6 +68,28 @@ describe("a secret", () => {
     ["a value among arguments", () => Secret.fromCommand(["echo", LITERAL]), "Secret.fromCommand[1]: received"],
     ["a command line as text", () => Secret.fromCommand("pass show key" as never), "no shell splits it"],
     ["no arguments", () => Secret.fromCommand([]), "Secret.fromCommand"],
+    ["a value for a key of sops", () => Secret.fromSops("a.yaml", [LITERAL]), "Secret.fromSops: received a value that"],
+    ["a key of sops as text", () => Secret.fromSops("a.yaml", "a.b" as never), "give the keys as a list"],
+    ["no key of sops", () => Secret.fromSops("a.yaml", []), "Secret.fromSops.key: received []"],
+    ["a key that sops would split", () => Secret.fromSops("a.yaml", ["a][b"]), "must be a key of the file"],
+    ["no file of sops", () => Secret.fromSops(undefined as never, ["a"]), "Secret.fromSops.path: received nothing"],
+    ["a value for a field", () => Secret.fromOnePassword(LITERAL), "give where the secret is kept, never the secret"],
+    ["a field by its name", () => Secret.fromOnePassword("Anthropic"), "such as op://vault/item/field"],
+    ["a vault without a field", () => Secret.fromOnePassword("op://team/Anthropic"), "such as op://vault/item/field"],
+    ["a value for a parameter", () => Secret.fromSsmParameter(LITERAL), "give where the secret is kept"],
+    ["an option for a parameter", () => Secret.fromSsmParameter("--debug"), "must be the name or ARN of a parameter"],
+    ["a file for a parameter", () => Secret.fromSsmParameter("file:///etc/shadow"), "must be the name or ARN"],
+    [
+      "a URL for a secret",
+      () => Secret.fromSecretsManager("http://192.0.2.1/x"),
+      "must be the name or ARN of a secret",
+    ],
+    ["a region that is none", () => Secret.fromSsmParameter("/a", { region: "Frankfurt" }), "such as eu-central-1"],
+    [
+      "a field of a parameter",
+      () => Secret.fromSsmParameter("/a", { field: "x" } as never),
+      'unknown key "field"; it takes name, region',
+    ],
     ["a token", () => Secret.fromEnv(Fn.upper("x")), "received a Terraform token"],
     ["a name too long", () => Secret.fromEnv("A_VERY_LONG_NAME_OF_A_KEY"), 'set one as { name: "…" }'],
     ["a bad name", () => Secret.fromEnv("KEY", { name: "Not A Name" }), 'received "Not A Name"'],

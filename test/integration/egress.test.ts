@@ -4,10 +4,11 @@ import { buildSync } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeBinary } from "../../runtime/bundle/node.ts";
 import { renderFirewall } from "../../runtime/policy/egress/firewall.ts";
-import { egressForwards } from "../../runtime/policy/egress/forwards.ts";
+import { egressForwards, STAND_IN_NETWORK } from "../../runtime/policy/egress/forwards.ts";
 import { renderHaproxy } from "../../runtime/policy/egress/haproxy.ts";
-import { renderHosts } from "../../runtime/policy/egress/hosts.ts";
+import { OWN_RESOLVER, renderHosts } from "../../runtime/policy/egress/hosts.ts";
 import { hostPrincipals } from "../../runtime/policy/egress/principals.ts";
+import { renderResolver } from "../../runtime/policy/egress/resolver.ts";
 import { gatewayConfig } from "../../runtime/policy/models/gateway-config.ts";
 import type { GatewayConfig } from "../../runtime/policy/models/schema.ts";
 import { sha256 } from "../../runtime/spec/digest.ts";
@@ -49,7 +50,7 @@ const spec = (change: (spec: HostSpec) => void = () => {}) =>
     change(s);
   });
 const firewall = (s: HostSpec) => renderFirewall(s, hostPrincipals(s), [WORLD.dns]);
-const haproxy = (s: HostSpec) => renderHaproxy(hostPrincipals(s), [WORLD.dns]);
+const haproxy = (s: HostSpec) => renderHaproxy(hostPrincipals(s), [WORLD.dns], false);
 const HOSTS = renderHosts(NAMES, egressForwards(spec()));
 const frontend = (host: string) => egressForwards(spec()).find((forward) => forward.host === host)?.frontend;
 const PORTS = [
@@ -244,6 +245,15 @@ describe.skipIf(missing !== undefined)("egress by nft and HAProxy, in network na
       expect(world.log.filter((line) => line.startsWith("forged"))).toEqual([]);
     });
 
+    it("a granted name is none before a zero byte, and what follows it is not resolved either", async () => {
+      for (const name of ["news.test\0", "news.test\0.c2vjcmv0.test", "news.test\0c2vjcmv0"]) {
+        const tried = world.run(OPS, [process.execPath, "-e", RAW_NAME, "192.0.2.1", encodeURIComponent(name)]);
+        expect(tried.stdout.trim(), JSON.stringify(name)).toBe("turned away");
+        expect(await verdicts(encodeURIComponent(name)), JSON.stringify(name)).toEqual(["unlisted"]);
+      }
+      expect(world.log.filter((line) => line.includes("query[") && line.includes("c2vjcmv0"))).toEqual([]);
+    });
+
     it("loopback ports are the owner's, those it granted, and root's", () => {
       const reach = (port: number) =>
         [0, OPS, WEB_HOOK, GATEWAY, EGRESS, STRANGER, NOBODY].filter((uid) => tcp(uid, "127.0.0.1", port).status === 0);
@@ -289,6 +299,173 @@ describe.skipIf(missing !== undefined)("egress by nft and HAProxy, in network na
       const before = counted();
       tcp(OPS, WORLD.public4, 80);
       expect(counted()).toBe(before + 1);
+    });
+
+    describe("a wildcard", () => {
+      const wild = (...granted: string[]) =>
+        spec((s) => {
+          for (const name of granted) s.grants.egress.push({ principal: "agent/ops", name });
+        });
+      const load = async (s: HostSpec) => {
+        world.loadFirewall(firewall(s));
+        await world.loadHaproxy(haproxy(s));
+        await world.loadResolver(renderResolver(hostPrincipals(s)));
+      };
+      /** As the principal's own programs do: by its resolver, with no address given. */
+      const own = (...args: string[]) =>
+        world.run(
+          OPS,
+          ["curl", "--silent", "--insecure", "--noproxy", "*", "--max-time", "4", ...args],
+          HOSTS,
+          OWN_RESOLVER,
+        );
+      const lookup = (name: string) => world.run(OPS, ["getent", "ahosts", name], HOSTS, OWN_RESOLVER);
+      beforeAll(() => load(wild("*.wild.test")));
+      afterAll(() => load(spec()));
+
+      it("is every name of one label before it, in any case", async () => {
+        expect(own("https://a.wild.test/").stdout).toBe(`served by ${WORLD.public4} as a.wild.test`);
+        expect(own("https://B.Wild.TEST/").status).toBe(0);
+        expect(tls(OPS, "b.wild.test", WORLD.private6).stdout, "dialled by IPv6").toContain("as b.wild.test");
+        expect(await verdicts("a.wild.test")).toEqual(["allowed"]);
+        expect(own("https://news.test/").stdout, "an exact name beside it").toContain("as news.test");
+      });
+
+      it.each(["wild.test", "a.b.wild.test", "awild.test", "late.test"])("is not %s", async (name) => {
+        expect(lookup(name).status).not.toBe(0);
+        expect(tls(NOBODY, name, WORLD.public4).status, "control: who is held by no rule").toBe(0);
+        expect(tls(OPS, name, WORLD.public4).status).not.toBe(0);
+        expect(await verdicts(name)).toEqual(["unlisted"]);
+      });
+
+      it("is no name that is not well formed, whatever its end", async () => {
+        const said = (name: string) =>
+          world.run(OPS, [process.execPath, "-e", RAW_NAME, "192.0.2.1", encodeURIComponent(name)]).stdout.trim();
+        expect(said("a.wild.test"), "control").toBe("admitted");
+        const names = ["a.wild.test.", ".wild.test", "-a.wild.test", "a_b.wild.test", "a\n.wild.test", "a.wild.test\n"];
+        names.push("a\0.wild.test", "a.wild.test\0.wild.test", "a b.wild.test", `${"x".repeat(64)}.wild.test`);
+        for (const name of names) {
+          expect(said(name), JSON.stringify(name)).toBe("turned away");
+          expect(await verdicts(encodeURIComponent(name)), JSON.stringify(name)).toEqual(["unlisted"]);
+        }
+      });
+
+      it("has in its label a-z, 0-9 and hyphens within, of all bytes that there are", async () => {
+        const said = world.run(OPS, [process.execPath, "-e", BYTES, "192.0.2.1"]).stdout.trim();
+        expect(said, "bytes whose verdict could not be tried").toBe("256");
+        await world.logged(" sni=x%FFy.wild.test ");
+        const admitted = new Set<string>();
+        for (const line of world.log) {
+          const [, label, verdict] = / sni=x(\S+)y\.wild\.test .*verdict=(\S+)/.exec(line) ?? [];
+          if (label !== undefined && verdict !== "unlisted") admitted.add(decodeURIComponent(label));
+        }
+        expect([...admitted].sort().join("")).toBe("-0123456789abcdefghijklmnopqrstuvwxyz");
+      });
+
+      it("leads to no address that is not public", async () => {
+        expect(tls(OPS, "private.wild.test", WORLD.public4).status).not.toBe(0);
+        expect(await verdicts("private.wild.test")).toEqual(["private-address"]);
+      });
+
+      it("is nobody else's, nor is the port that answers for it", () => {
+        expect(tls(WEB_HOOK, "a.wild.test", WORLD.public4).status).not.toBe(0);
+        expect(tls(GATEWAY, "a.wild.test", WORLD.public4).status).not.toBe(0);
+        for (const uid of [WEB_HOOK, GATEWAY, STRANGER, NOBODY])
+          expect(udp(uid, "127.0.0.1", OPS).status, `${uid}`).not.toBe(0);
+        expect(udp(OPS, "127.0.0.1", OPS).status, "control: its own").toBe(0);
+        expect(udp(0, "127.0.0.1", OPS).status, "control: root").toBe(0);
+      });
+
+      it("carries nothing out of the host by a question alone, but by a connection that the proxy admits", async () => {
+        expect(lookup("asked.wild.test").stdout).toContain("192.0.2.1");
+        expect(lookup("asked.other.test").status).not.toBe(0);
+        expect(tls(OPS, "said.b.wild.test", WORLD.public4).status).not.toBe(0);
+        expect(tls(OPS, "said.wild.test", WORLD.public4).status).not.toBe(0);
+        expect(await world.logged(" said.wild.test "), "the channel that remains").not.toEqual([]);
+        const asked = world.log.filter((line) => / query\[\w+\] (asked|said)\./.test(line));
+        expect(asked.filter((line) => !line.includes("] said.wild.test from "))).toEqual([]);
+        expect(
+          world.run(NOBODY, [process.execPath, "-e", QUESTION, WORLD.dns]).status,
+          "control: who may ask by DNS",
+        ).toBe(0);
+        expect(await world.logged("] control.wild.test from ")).not.toEqual([]);
+      });
+
+      it("comes and goes by reloads, which leave what is still granted alone", async () => {
+        const hold = async (name: string) => {
+          const connection = world.background(OPS, [process.execPath, "-e", HOLD_TLS, name]);
+          await connection.says("open");
+          return connection;
+        };
+        const [below, exact] = [await hold("a.wild.test"), await hold("news.test")];
+        await load(wild("*.wild.test", "*.news.test"));
+        expect(lookup("sub.news.test").stdout).toContain("192.0.2.1");
+        expect(own("https://sub.news.test/").stdout).toContain("as sub.news.test");
+        below.write("again\n");
+        await below.says("alive");
+        await load(wild());
+        await below.says("cut");
+        exact.write("again\n");
+        await exact.says("alive");
+        expect(tls(OPS, "a.wild.test", WORLD.public4).status).not.toBe(0);
+        expect(lookup("a.wild.test").status).not.toBe(0);
+        await load(wild("*.wild.test"));
+        expect(own("https://a.wild.test/").status).toBe(0);
+        exact.end();
+      });
+    });
+
+    describe("on a host with a way to IPv6 alone", () => {
+      const dual = spec((s) => {
+        s.grants.egress.push({ principal: "agent/ops", name: "both.test" });
+        s.grants.connect.push({ principal: "agent/ops", host: "both.test", port: 22 });
+      });
+      const load = async (ipv6Only: boolean) => {
+        world.loadFirewall(renderFirewall(dual, hostPrincipals(dual), [WORLD.dns6]));
+        await world.loadHaproxy(renderHaproxy(hostPrincipals(dual), [WORLD.dns6], ipv6Only));
+      };
+      const route = (verb: string) =>
+        expect(world.run(0, ["ip", "route", verb, "default", "via", WORLD.adminAddress]).status).toBe(0);
+      const own = (url: string) =>
+        world.run(
+          OPS,
+          ["curl", "-sk", "--noproxy", "*", "--max-time", "9", url],
+          renderHosts(["both.test", "news.test"], egressForwards(dual)),
+        );
+      // as the proxy's unit makes them there
+      const placeholders = (verb: string) => {
+        for (const network of ["192.0.2.1/32", STAND_IN_NETWORK])
+          world.run(0, ["ip", "route", verb, network, "dev", "lo"]);
+      };
+      beforeAll(() => route("del"));
+      afterAll(async () => {
+        route("add");
+        placeholders("del");
+        world.loadFirewall(firewall(spec()));
+        await world.loadHaproxy(haproxy(spec()));
+      });
+
+      it("controls: by what one that has both is given, a name with addresses of both is not reached", async () => {
+        await load(false);
+        expect(own("https://both.test/").status, "without a route for what stands for it").not.toBe(0);
+        expect(await world.logged(" sni=both.test ")).toEqual([]);
+        placeholders("replace");
+        expect(own("https://both.test/").status, "by IPv4 first").not.toBe(0);
+        expect(await world.logged(` sni=both.test dst=${WORLD.public4} `)).not.toEqual([]);
+      });
+
+      it("a name is reached by IPv6, and one that has IPv4 alone is said to be one", async () => {
+        await load(true);
+        expect(own("https://both.test/").stdout).toBe(`served by ${WORLD.public6} as both.test`);
+        expect(own("http://both.test:22/").stdout).toBe(`served by ${WORLD.public6} as -`);
+        const known = world.log.length;
+        expect(own("https://news.test/").status).not.toBe(0);
+        expect(own("http://plain.test:22/").status).not.toBe(0);
+        await world.logged("sni=plain.test/22 dst=198.51.100.10 verdict=only-ipv4");
+        const verdictOf = (sni: string) => world.log.slice(known).find((line) => line.includes(` sni=${sni} `));
+        expect(verdictOf("news.test")).toContain("verdict=only-ipv4");
+        expect(verdictOf("plain.test/22")).toContain("verdict=only-ipv4");
+      });
     });
 
     it("every frontend listens as before after reloads, on both families", async () => {
@@ -398,6 +575,46 @@ const hello = Buffer.concat([Buffer.from([1, 0]), sized(body)]);
 const socket = require("net").connect(443, process.argv[1], () => socket.write(Buffer.concat([Buffer.from([22, 3, 1]), sized(hello)])));
 socket.on("close", () => process.exit(0)).on("error", () => {});
 setTimeout(() => process.exit(3), 3000);
+`;
+
+const QUESTION = `
+const resolver = new (require("dns").promises.Resolver)({ timeout: 2000, tries: 1 });
+resolver.setServers([process.argv[1]]);
+resolver.resolve4("control.wild.test").catch(({ code }) => process.exit(code === "ENOTFOUND" ? 0 : 1));
+`;
+
+// a ClientHello for a name that TLS libraries would refuse or change; says whether a server answers its handshake
+const HELLO = `
+const u16 = (n) => Buffer.from([n >> 8, n & 255]);
+const sized = (bytes) => Buffer.concat([u16(bytes.length), bytes]);
+const hello = (name) => {
+  const sni = Buffer.concat([u16(0), sized(sized(Buffer.concat([Buffer.from([0]), sized(name)])))]);
+  const groups = Buffer.concat([u16(10), sized(sized(u16(23)))]), points = Buffer.concat([u16(11), sized(Buffer.from([1, 0]))]);
+  const signatures = Buffer.concat([u16(13), sized(sized(Buffer.from("040308040403", "hex")))]);
+  const extensions = Buffer.concat([sni, groups, points, signatures]);
+  const body = Buffer.concat([u16(0x303), Buffer.alloc(32, 7), Buffer.from([0]), sized(u16(0xc02b)), Buffer.from([1, 0]), sized(extensions)]);
+  return Buffer.concat([Buffer.from([22, 3, 1]), sized(Buffer.concat([Buffer.from([1, 0]), sized(body)]))]);
+};
+`;
+// one connection for each byte in the middle of a label; says how many were taken
+const BYTES = `${HELLO}
+(async () => {
+  let taken = 0;
+  for (let start = 0; start < 256; start += 32)
+    await Promise.all(Array.from({ length: 32 }, (_, i) => new Promise((done) => {
+      const name = Buffer.concat([Buffer.from("x"), Buffer.from([start + i]), Buffer.from("y.wild.test")]);
+      const socket = require("net").connect(443, process.argv[1], () => { taken += 1; socket.write(hello(name)); });
+      socket.on("error", () => {}).on("close", done);
+    })));
+  console.log(taken);
+})();
+`;
+const RAW_NAME = `${HELLO}
+const [, address, text] = process.argv;
+const socket = require("net").connect(443, address, () => socket.write(hello(Buffer.from(decodeURIComponent(text)))));
+const end = (word) => { console.log(word); process.exit(0); };
+socket.on("data", (data) => end(data[0] === 22 ? "admitted" : "alert")).on("error", () => {}).on("close", () => end("turned away"));
+setTimeout(() => end("silence"), 3000);
 `;
 
 const HOLD_TLS = `

@@ -1,22 +1,16 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { readdirSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { S3Backend, type TerraformStack } from "cdktf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Access, AgentHost, LocalMachine } from "../../constructs/index.ts";
 import { generateSshKeyPair } from "../../constructs/openssh-key.ts";
 import { findHost, readBindings } from "../../runtime/cli/project.ts";
+import { motoMissing, startMoto } from "../fixtures/moto.ts";
 import { bindingsOf, TerraformProject, terraformMissing } from "./terraform-project.ts";
 
 // State that several share, by the real Terraform, against moto's S3 (PyPI: moto[server]).
 
-const missing = terraformMissing
-  ? "terraform is not on the PATH"
-  : spawnSync("python3", ["-c", "import moto.server"]).status !== 0
-    ? 'moto is not installed; pip install "moto[server]"'
-    : undefined;
+const missing = terraformMissing ? "terraform is not on the PATH" : motoMissing();
 if (missing !== undefined) console.log(`not run: state in S3: ${missing}`);
 
 const ada = generateSshKeyPair("ada").publicKey;
@@ -28,7 +22,7 @@ function box(stack: TerraformStack): void {
 }
 
 describe.skipIf(missing !== undefined)("state in S3", () => {
-  let server: ChildProcess;
+  let server: Awaited<ReturnType<typeof startMoto>>;
   let url: string;
   const projects: TerraformProject[] = [];
 
@@ -48,19 +42,12 @@ describe.skipIf(missing !== undefined)("state in S3", () => {
   const put = (path: string, body = "") => fetch(`${url}/${path}`, { method: "PUT", body });
 
   beforeAll(async () => {
-    const port = await freePort();
-    url = `http://127.0.0.1:${port}`;
-    server = spawn("python3", ["-m", "moto.server", "-p", String(port)], { stdio: "ignore" });
-    const up = () =>
-      fetch(url).then(
-        () => true,
-        () => false,
-      );
-    for (let i = 0; i < 200 && !(await up()); i++) await sleep(100);
+    server = await startMoto();
+    url = server.url;
     expect((await put("state")).status).toBe(200);
   });
   afterAll(() => {
-    server?.kill();
+    server?.stop();
     for (const project of projects) project.remove();
   });
 
@@ -112,13 +99,3 @@ describe.skipIf(missing !== undefined)("state in S3", () => {
     expect(after.code, after.output).toBe(0);
   });
 });
-
-function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
-    const server = createServer().on("error", fail);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => done(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
-}

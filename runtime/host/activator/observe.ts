@@ -8,6 +8,7 @@ import { history } from "./history.ts";
 import { currentLock } from "./lock.ts";
 import { paths } from "./paths.ts";
 import { currentRelease, lookAtCurrent, readManifest, releaseFiles, releasePath } from "./release.ts";
+import { ipv6Only } from "./routes.ts";
 import { run } from "./run.ts";
 import { unitState } from "./systemd.ts";
 import { unconfirmed } from "./unconfirmed.ts";
@@ -24,8 +25,14 @@ export async function facts(): Promise<HostFacts> {
     credentials: Object.fromEntries((manifest?.credentials ?? []).map(({ name, version }) => [name, version])),
     generated: await generatedCredentials(names),
     resolvers: await upstreamResolvers(),
+    ipv6Only: ipv6Only(await procNet("route"), await procNet("ipv6_route")),
     dataVolume: mounts.split("\n").some((line) => line.split(" ")[4] === paths.data),
   };
+}
+
+/** A kernel without one of the families has no such file. */
+async function procNet(name: string): Promise<string> {
+  return (await readIfThere(`/proc/net/${name}`)) ?? "";
 }
 
 /** The resolvers beyond this machine: systemd-resolved's own list where /etc/resolv.conf names only its stub. */

@@ -2,11 +2,11 @@ import { isIP } from "node:net";
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { VIRTUAL_GATEWAY } from "../../spec/local-network.ts";
-import { egressPort, GATEWAY_ADMIN_PORT, GATEWAY_PORT, GUARD_PORT } from "../../spec/names.ts";
+import { egressPort, GATEWAY_ADMIN_PORT, GATEWAY_PORT, GUARD_PORT, resolverPort } from "../../spec/names.ts";
 import { ownsTables, refusesBinds } from "../../spec/operating-system.ts";
 import { usesGuard } from "../tools/callers.ts";
 import { IPV4_MAPPED, METADATA_IPV4, METADATA_IPV6, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, ofFamily } from "./addresses.ts";
-import { frontendsOf, type Principal } from "./principals.ts";
+import { frontendsOf, hasNames, type Principal } from "./principals.ts";
 
 const template = loadTemplate(new URL("./templates/firewall.nft.hbs", import.meta.url));
 
@@ -30,9 +30,10 @@ export function renderFirewall(spec: HostSpec, principals: readonly Principal[],
     admins6: ofFamily(6, from),
     metadata4: METADATA_IPV4,
     metadata6: METADATA_IPV6,
-    redirected: principals
-      .filter(({ names }) => names.length > 0)
-      .map(({ uid }) => ({ uid, egressPort: egressPort(uid) })),
+    redirected: principals.filter(hasNames).map(({ uid }) => ({ uid, egressPort: egressPort(uid) })),
+    asking: principals
+      .filter(({ zones }) => zones.length > 0)
+      .map(({ uid }) => ({ uid, resolverPort: resolverPort(uid) })),
     forwards: principals.flatMap(({ uid, forwards }) =>
       forwards.map(({ dialled, port, frontend }) => ({ uid, dialled, port, frontend, v6: isIP(dialled) === 6 })),
     ),
@@ -66,6 +67,7 @@ function chain(spec: HostSpec, all: readonly Principal[], principal: Principal, 
     chain: principal.chain,
     uid: principal.uid,
     public: egress,
+    resolverPort: principal.zones.length > 0 ? resolverPort(principal.uid) : null,
     addresses: unique(
       forwards
         .filter((forward) => !named.includes(forward))

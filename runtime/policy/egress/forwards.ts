@@ -20,6 +20,7 @@ export interface EgressForward {
 export const FORWARD_PORTS = { first: 30_000, last: 32_767 } as const;
 
 // The benchmark network (RFC 2544): never public, so no address of it is ever granted or resolved to.
+export const STAND_IN_NETWORK = "198.18.0.0/15";
 const STAND_INS = { base: (198 << 24) + (18 << 16) + 1, count: 131_070 };
 
 /**

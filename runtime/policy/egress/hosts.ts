@@ -15,5 +15,8 @@ export function renderHosts(names: readonly string[], forwards: readonly EgressF
   return render(template, { names: all.map((name) => ({ name, address: standIns.get(name) ?? PLACEHOLDER_IPV4 })) });
 }
 
-/** A principal's `/etc/resolv.conf`: it has no resolver, so no question of its own ever leaves the host. */
+/** The `/etc/resolv.conf` of a principal with a wildcard: what it asks there comes to its own port of the resolver. */
+export const OWN_RESOLVER = "nameserver 127.0.0.1\noptions timeout:1 attempts:2\n";
+
+/** Any other principal's `/etc/resolv.conf`: it has no resolver, so no question of its own ever leaves the host. */
 export const NO_RESOLVER = "# no resolver: granted names stand in /etc/hosts\n";

@@ -8,7 +8,7 @@ import { providerAddress, providerUrl } from "../models/provider-url.ts";
  * its tools are pinned before anything of it is granted.
  */
 export function egressNames(spec: HostSpec, principal: PrincipalId): string[] {
-  const names = new Set(spec.grants.egress.filter((grant) => grant.principal === principal).map((grant) => grant.name));
+  const names = new Set(grantedTo(spec, principal).filter((name) => !isWildcard(name)));
   if (principal === "gateway")
     for (const [name, model] of Object.entries(spec.models)) {
       const url = providerUrl(name, model);
@@ -23,4 +23,18 @@ export function egressNames(spec: HostSpec, principal: PrincipalId): string[] {
     for (const { source } of Object.values(spec.mcpServers ?? {}))
       if (source.kind === "remote") names.add(new URL(source.url).hostname);
   return [...names].sort();
+}
+
+/** The names below which a principal may reach every one of one label, sorted: `example.com` for `*.example.com`. */
+export function egressZones(spec: HostSpec, principal: PrincipalId): string[] {
+  const zones = grantedTo(spec, principal).flatMap((name) => (isWildcard(name) ? [name.slice("*.".length)] : []));
+  return [...new Set(zones)].sort();
+}
+
+function isWildcard(name: string): boolean {
+  return name.startsWith("*.");
+}
+
+function grantedTo(spec: HostSpec, principal: PrincipalId): string[] {
+  return spec.grants.egress.filter((grant) => grant.principal === principal).map(({ name }) => name);
 }

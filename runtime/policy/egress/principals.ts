@@ -9,13 +9,13 @@ import {
   principalUser,
 } from "../../spec/names.ts";
 import { type EgressForward, egressForwards } from "./forwards.ts";
-import { egressNames } from "./names.ts";
+import { egressNames, egressZones } from "./names.ts";
 
 /** A principal of one host, as the firewall, the egress proxy and systemd know it. */
 export interface Principal {
   readonly id: PrincipalId;
-  readonly kind: "egress" | "gateway" | "guard" | "model" | "mcp" | "shell" | "agent";
-  /** Name of the agent (also of its shell), model or MCP server; the kind itself for the egress proxy, the gateway and the guard. */
+  readonly kind: "egress" | "resolver" | "gateway" | "guard" | "model" | "mcp" | "shell" | "agent";
+  /** Name of the agent (also of its shell), model or MCP server; the kind itself for the others. */
   readonly name: string;
   readonly uid: number;
   readonly user: string;
@@ -24,19 +24,22 @@ export interface Principal {
   /** Chain in nft table `inet bailiwick`. */
   readonly chain: string;
   /**
-   * Loopback port it serves on. Null for the egress proxy, whose ports are those of the principals it serves, and for MCP
-   * servers and shells, which serve on a unix socket.
+   * Loopback port it serves on. Null for the egress proxy and the resolver, whose ports are those of the principals they
+   * serve, and for MCP servers and shells, which serve on a unix socket.
    */
   readonly port: number | null;
-  /** TLS server names it may reach. */
+  /** Exact TLS server names it may reach. */
   readonly names: readonly string[];
+  /** Names below which it may reach every one of one label, and which it may ask the resolver for. */
+  readonly zones: readonly string[];
   /** Other ports of names, and ports of addresses, that it may reach. */
   readonly forwards: readonly EgressForward[];
 }
 
 /**
  * The principals of a host in the order in which they start. The egress proxy is one only if some other principal has a
- * name to reach, the gateway only if there is a model or a name granted to it, the guard only if there is an MCP server or a shell: what
+ * name to reach, the resolver only if one of these is a wildcard, the gateway only if there is a model or a name granted to it,
+ * the guard only if there is an MCP server or a shell: what
  * has no use has no process.
  */
 export function hostPrincipals(spec: HostSpec): Principal[] {
@@ -66,17 +69,25 @@ export function hostPrincipals(spec: HostSpec): Principal[] {
     ...agents,
   ];
   if (!others.some(usesEgress)) return others;
-  return [principal(spec, "egress", "egress", "egress", principalUid("egress"), "egress_proxy", null), ...others];
+  const proxy = principal(spec, "egress", "egress", "egress", principalUid("egress"), "egress_proxy", null);
+  const resolver = principal(spec, "resolver", "resolver", "resolver", principalUid("resolver"), "name_resolver", null);
+  return [proxy, ...(others.some(({ zones }) => zones.length > 0) ? [resolver] : []), ...others];
 }
 
 /** Whether something is granted to a principal that the egress proxy carries. */
-export function usesEgress({ names, forwards }: Principal): boolean {
-  return names.length > 0 || forwards.length > 0;
+export function usesEgress(principal: Principal): boolean {
+  return hasNames(principal) || principal.forwards.length > 0;
+}
+
+/** Whether a principal may reach some name by TLS, on TCP 443. */
+export function hasNames({ names, zones }: Pick<Principal, "names" | "zones">): boolean {
+  return names.length > 0 || zones.length > 0;
 }
 
 /** Loopback ports of the egress proxy that are a principal's own. */
-export function frontendsOf({ uid, names, forwards }: Principal): number[] {
-  return [...(names.length > 0 ? [egressPort(uid)] : []), ...forwards.map(({ frontend }) => frontend)];
+export function frontendsOf(principal: Principal): number[] {
+  const { uid, forwards } = principal;
+  return [...(hasNames(principal) ? [egressPort(uid)] : []), ...forwards.map(({ frontend }) => frontend)];
 }
 
 /** Whether systemd starts a process of a principal for each connection to its socket: MCP servers and shells. */
@@ -121,6 +132,7 @@ function principal(
     chain: chain.replaceAll("-", "_"),
     port,
     names: id === "egress" ? [] : egressNames(spec, id),
+    zones: egressZones(spec, id),
     forwards: egressForwards(spec).filter((forward) => forward.principal === id),
   };
 }

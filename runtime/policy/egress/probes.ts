@@ -17,7 +17,7 @@ import type { Attempt, Judgement, Outcome, Probe, ProbedHost, Subject } from "..
 import { usesGuard } from "../tools/callers.ts";
 import { METADATA_IPV4, METADATA_IPV6 } from "./addresses.ts";
 import { type EgressForward, forwardLabel } from "./forwards.ts";
-import { frontendsOf, hostPrincipals, isOffline, type Principal } from "./principals.ts";
+import { frontendsOf, hasNames, hostPrincipals, isOffline, type Principal } from "./principals.ts";
 
 // Documentation and benchmark networks: should a rule be missing, what leaves reaches nobody.
 const PUBLIC_IPV4 = "198.51.100.7";
@@ -45,8 +45,9 @@ export function egressProbes(subject: Subject): Probe[] {
       ports(subject, principal, others),
       sshd(principal),
       refusesBinds(subject.spec.os) ? binding(principal, principals) : answering(principal, principals),
-      ...(principal.names.length > 0 ? [ungrantedNames(principal, others), noName(principal)] : []),
+      ...(hasNames(principal) ? [ungrantedNames(principal, others), noName(principal)] : []),
       ...principal.names.map((name) => grantedName(principal, name)),
+      ...principal.zones.map((zone) => grantedZone(principal, zone)),
       ...principal.forwards.map((forward) => grantedForward(principal, forward)),
     ];
   });
@@ -79,7 +80,7 @@ function udp(host: string, port: number) {
 
 function direct(principal: Principal): Probe<Compared[]> {
   // with a granted name, TCP 443 is the egress proxy's to judge: see ungrantedNames
-  const ports = principal.names.length > 0 ? [22, 80] : [22, 80, 443];
+  const ports = hasNames(principal) ? [22, 80] : [22, 80, 443];
   return {
     ...about(principal, "direct"),
     title: "reaches no address on the network by itself",
@@ -286,7 +287,10 @@ async function verdictOn(host: ProbedHost, principal: Principal, name: string, o
 }
 
 function ungrantedNames(principal: Principal, others: readonly Principal[]): Probe<NamedAttempt[]> {
-  const elsewhere = others.flatMap(({ names }) => names).filter((name) => !principal.names.includes(name));
+  const zoneOf = (name: string) => name.slice(name.indexOf(".") + 1);
+  const elsewhere = others
+    .flatMap(({ names }) => names)
+    .filter((name) => !principal.names.includes(name) && !principal.zones.includes(zoneOf(name)));
   // a name that is nobody's (RFC 2606), new each time, so that its line in the log is this run's
   const made = `probe-${randomBytes(6).toString("hex")}.invalid`;
   const names = [made, ...new Set(elsewhere)].slice(0, 4);
@@ -334,6 +338,9 @@ function judgeTurnedAway(what: string, { outcome, verdict }: NamedAttempt): Judg
   return broken(`${what}: ${words(outcome)}, and not by way of the egress proxy`);
 }
 
+const ONLY_IPV4 =
+  "the name has IPv4 addresses alone, and this host has a way to IPv6 alone: give it IPv4, or another name";
+
 interface GrantedName extends NamedAttempt {
   /** Whether the host itself resolves the name, and whether root reaches it. */
   readonly resolved: Outcome;
@@ -367,6 +374,7 @@ function grantedName(principal: Principal, name: string): Probe<GrantedName> {
       if (verdict === null) return broken(`${words(outcome)}; the egress proxy logged nothing of it`);
       if (verdict === "unlisted") return broken("the egress proxy turns it away: unlisted");
       if (verdict === "private-address") return broken("the name leads to an address that is not public");
+      if (verdict === "only-ipv4") return broken(ONLY_IPV4);
       if (!resolved.ok)
         return unprovable(
           `${verdict}`,
@@ -380,6 +388,58 @@ function grantedName(principal: Principal, name: string): Probe<GrantedName> {
       return broken(`${verdict}, but no handshake, while root reaches it`);
     },
   };
+}
+
+interface ZoneAttempt {
+  /** A name below it, and what the sandbox resolves it to; the domain itself and a name of two labels below, which are not granted. */
+  readonly below: NamedAttempt;
+  readonly resolved: Outcome;
+  readonly beside: readonly NamedAttempt[];
+  /** What the sandbox resolves the name of two labels to. */
+  readonly deeper: Outcome;
+}
+
+function grantedZone(principal: Principal, zone: string): Probe<ZoneAttempt> {
+  // hardly anybody's, and new each time; that there is no such name is seen after the proxy has admitted it
+  const label = `bailiwick-${randomBytes(6).toString("hex")}`;
+  const deeper = `${label}.${label}.${zone}`;
+  const beside = [...(principal.names.includes(zone) ? [] : [zone]), deeper];
+  return {
+    ...about(principal, `wildcard/*.${zone}`),
+    title: `reaches any name of one label below ${zone}, which is granted, and neither ${zone} itself nor what is deeper`,
+    expected: "the egress proxy admits a made-up one; the others do not resolve, or are turned away: unlisted",
+    read: async (host) => {
+      const tried = async (name: string): Promise<NamedAttempt> => {
+        const outcome = await host.as(principal.id, { do: "tls", host: PUBLIC_IPV4, port: 443, name });
+        return { name, outcome, verdict: await verdictOn(host, principal, name, outcome) };
+      };
+      const resolve = (name: string) => host.as(principal.id, { do: "resolve", name });
+      const [below, resolved, deeperResolved, ...others] = await Promise.all([
+        tried(`${label}.${zone}`),
+        resolve(`${label}.${zone}`),
+        resolve(deeper),
+        ...beside.map(tried),
+      ]);
+      return { below, resolved, beside: others, deeper: deeperResolved };
+    },
+    judge: ({ below, resolved, beside: others, deeper: deeperResolved }) =>
+      together([
+        judgeAdmitted(below, resolved),
+        ...others.map((attempt) => judgeTurnedAway(attempt.name === zone ? zone : "a name of two labels", attempt)),
+        mustFail("resolving a name of two labels", deeperResolved),
+      ]),
+  };
+}
+
+function judgeAdmitted({ outcome, verdict }: NamedAttempt, resolved: Outcome): Judgement {
+  const what = "a made-up name below it";
+  if (!resolved.ok) return broken(`${what} does not resolve in the sandbox: ${words(resolved)}`);
+  if (outcome.ok) return held(`${what}: handshake done`);
+  if (verdict === null)
+    return refusedAtOnce(outcome)
+      ? broken(`${what}: the egress proxy does not answer`)
+      : unprovable(`${what}: ${words(outcome)}`, "the egress proxy logged no verdict on it");
+  return verdict === "unlisted" ? broken(`${what}: unlisted`) : held(`${what}: admitted, then ${verdict}`);
 }
 
 interface ForwardAttempt {
@@ -420,6 +480,7 @@ function grantedForward(principal: Principal, forward: EgressForward): Probe<For
       if (!outcome.ok) return broken(`${words(outcome)}: the egress proxy takes nothing at ${frontend}`);
       if (verdict === null) return unprovable("taken by the egress proxy", "it logged nothing of it");
       if (verdict === "private-address") return broken("the name leads to an address that is not public");
+      if (verdict === "only-ipv4") return broken(ONLY_IPV4);
       if (verdict === "unresolved") return unprovable(verdict, "no resolver of the host knows the name now");
       if (verdict !== "allowed") return broken(verdict);
       return end?.startsWith("S")

@@ -13,6 +13,103 @@ export const DnsName = z
     "must be one exact lower-case DNS name such as api.example.com (no wildcard, no scheme, no port, no IP address)",
   );
 
+/**
+ * Names below which strangers get names of their own: a wildcard there would be a grant to whoever wants to be granted. The
+ * larger hosts of other people's content, and what registries keep for it; no whole list of public suffixes.
+ */
+const EVERYBODYS = [
+  ...[
+    "amazonaws.com",
+    "awsapprunner.com",
+    "cloudfront.net",
+    "elasticbeanstalk.com",
+    "on.aws",
+    "awsglobalaccelerator.com",
+  ],
+  ...["azureedge.net", "azurefd.net", "azurewebsites.net", "cloudapp.azure.com", "cloudapp.net", "windows.net"],
+  ...["appspot.com", "cloudfunctions.net", "firebaseapp.com", "firebaseio.com", "run.app", "web.app", "withgoogle.com"],
+  ...[
+    "blogspot.com",
+    "googleusercontent.com",
+    "translate.goog",
+    "workers.dev",
+    "pages.dev",
+    "r2.dev",
+    "trycloudflare.com",
+  ],
+  ...["cdn.cloudflare.net", "fastly.net", "fastlylb.net", "edgesuite.net", "edgekey.net", "akamaized.net", "b-cdn.net"],
+  ...[
+    "github.io",
+    "githubpreview.dev",
+    "app.github.dev",
+    "gitlab.io",
+    "bitbucket.io",
+    "codeberg.page",
+    "readthedocs.io",
+  ],
+  ...["herokuapp.com", "vercel.app", "netlify.app", "onrender.com", "fly.dev", "railway.app", "deno.dev", "surge.sh"],
+  ...["ngrok.io", "ngrok.app", "ngrok-free.app", "ngrok.dev", "loca.lt", "ts.net", "serveo.net", "lhr.life"],
+  ...["glitch.me", "repl.co", "replit.app", "replit.dev", "csb.app", "stackblitz.io", "webcontainer.io", "gitpod.io"],
+  ...[
+    "wordpress.com",
+    "tumblr.com",
+    "wixsite.com",
+    "weebly.com",
+    "myshopify.com",
+    "notion.site",
+    "webflow.io",
+    "neocities.org",
+  ],
+  ...[
+    "digitaloceanspaces.com",
+    "ondigitalocean.app",
+    "backblazeb2.com",
+    "your-objectstorage.com",
+    "scw.cloud",
+    "supabase.co",
+  ],
+  ...["duckdns.org", "dyndns.org", "no-ip.org", "ddns.net", "nip.io", "sslip.io", "traefik.me", "dedyn.io", "eu.org"],
+];
+
+/** What registries of countries keep for everybody: `co.uk`, `com.br`. */
+const SECOND_LEVEL =
+  /^(ac|asso|co|com|edu|gob|gov|govt|gouv|id|info|ltd|me|mil|ne|net|nom|or|org|plc|sch|web)\.[a-z]{2}$/;
+
+/** Why names below this one are not granted all together, or undefined. */
+function everybodys(zone: string): string | undefined {
+  const theirs = EVERYBODYS.find(
+    (suffix) => zone === suffix || zone.endsWith(`.${suffix}`) || suffix.endsWith(`.${zone}`),
+  );
+  if (theirs !== undefined) return `anybody can have a name below ${theirs}`;
+  return SECOND_LEVEL.test(zone) ? `${zone} is a registry's, and anybody can have a name below it` : undefined;
+}
+
+/**
+ * `*.example.com`: every name of one label before example.com, which itself is not among them, nor is what has two. At
+ * least two labels follow the star, and none of the domains below which strangers have names.
+ */
+export const WildcardName = z.string().superRefine((text, ctx) => {
+  const zone = text.slice(2);
+  const why = everybodys(zone);
+  const problem =
+    !text.startsWith("*.") || !DnsName.safeParse(zone).success || zone.length > 189
+      ? "must be a star for one whole label before an exact lower-case name of at least two, such as *.example.com"
+      : why !== undefined
+        ? `must not be where others have names: ${why}; allow each exact name`
+        : undefined;
+  if (problem !== undefined) ctx.addIssue({ code: "custom", message: `received ${JSON.stringify(text)}; ${problem}` });
+});
+
+/** An exact name, or a wildcard where one is written. */
+const EgressName = z.string().superRefine((text, ctx) => {
+  const { error } = (text.includes("*") ? WildcardName : DnsName).safeParse(text);
+  for (const { code, message } of error?.issues ?? [])
+    ctx.addIssue({
+      code: "custom",
+      message: code === "custom" ? message : `received ${JSON.stringify(text)}; ${message}`,
+    });
+});
+
 export const EgressGrant = z
   .strictObject({
     principal: z
@@ -21,9 +118,11 @@ export const EgressGrant = z
       .describe(
         "Who may connect: `agent/<name>`, `shell/<name>` (the commands of that agent), `mcp/<name>` (an MCP server on the host) or `gateway`.",
       ),
-    name: DnsName.describe("The exact TLS server name that may be reached, on TCP 443."),
+    name: EgressName.describe(
+      "The TLS server name that may be reached, on TCP 443: exact, or `*.example.com` for all of one label before it.",
+    ),
   })
-  .describe("One principal may open TLS connections to one exact name; the address is resolved by the egress proxy.");
+  .describe("One principal may open TLS connections to a name; the address is resolved by the egress proxy.");
 
 export type EgressGrant = z.infer<typeof EgressGrant>;
 

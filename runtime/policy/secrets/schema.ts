@@ -1,5 +1,31 @@
 import * as z from "zod";
 
+// What these admit ends up as an argument of a program: none begins as an option does, or as a URL that the AWS CLI would fetch.
+const SopsKey = z.string().regex(/^[^[\n\0]+$/, "must be a key of the file without a bracket in it, such as anthropic");
+
+const OnePasswordReference = z
+  .string()
+  .regex(
+    /^op:\/\/[\w .-]+(\/[\w .-]+){2,3}(\?[a-z-]+=[a-z0-9-]+)?$/i,
+    "must be a secret reference such as op://vault/item/field",
+  );
+
+const SsmName = z
+  .string()
+  .regex(
+    /^(\/|[a-z0-9])(?!.*\/\/)[\w./:-]*$/i,
+    "must be the name or ARN of a parameter, such as /agents/anthropic-key",
+  );
+
+const SecretsManagerId = z
+  .string()
+  .regex(/^[a-z0-9/_](?!.*:\/\/)[\w/+=.@:-]*$/i, "must be the name or ARN of a secret, such as agents/anthropic");
+
+const AwsRegion = z
+  .string()
+  .regex(/^[a-z]{2}(-[a-z]+)+-\d$/, "must be an AWS region such as eu-central-1")
+  .describe("AWS region. Default: the one that the AWS CLI takes by itself.");
+
 /**
  * Where the operator's machine finds a secret's value at push. The reference is all that is ever written down: in
  * code, spec, plan and state.
@@ -26,6 +52,35 @@ export const SecretSource = z
         .array(z.string().min(1))
         .min(1)
         .describe("Program and arguments, run without a shell; its stdout is the value, one trailing newline dropped."),
+    }),
+    z.strictObject({
+      kind: z.literal("sops").describe("A value in a file that SOPS has encrypted, read by its CLI."),
+      path: z.string().min(1).describe("The file, found as one of `file` is."),
+      key: z
+        .array(z.union([SopsKey, z.number().int().min(0)]))
+        .min(1)
+        .describe("Where it stands in the file: keys, and places in lists from 0, from the outside in."),
+    }),
+    z.strictObject({
+      kind: z.literal("op").describe("A field of an item in 1Password, read by its CLI."),
+      reference: OnePasswordReference.describe(
+        "The field: `op://<vault>/<item>/<field>`, or with a section before it.",
+      ),
+    }),
+    z.strictObject({
+      kind: z.literal("ssm").describe("A parameter of AWS Systems Manager's Parameter Store, read by the AWS CLI."),
+      name: SsmName.describe("Name or ARN of the parameter; `:<version>` or `:<label>` may follow."),
+      region: AwsRegion.optional(),
+    }),
+    z.strictObject({
+      kind: z.literal("secretsmanager").describe("A secret in AWS Secrets Manager, read by the AWS CLI."),
+      id: SecretsManagerId.describe("Name or ARN of the secret."),
+      field: z
+        .string()
+        .min(1)
+        .optional()
+        .describe("Field of a secret that is a JSON object; without it the secret as a whole."),
+      region: AwsRegion.optional(),
     }),
   ])
   .describe("Reference to a secret's value on the operator's side; resolved at push, into memory only.");

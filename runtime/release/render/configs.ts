@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
-import { NO_RESOLVER, renderHosts } from "../../policy/egress/hosts.ts";
+import { NO_RESOLVER, OWN_RESOLVER, renderHosts } from "../../policy/egress/hosts.ts";
 import type { Principal } from "../../policy/egress/principals.ts";
+import { RESOLVER_PROGRAM, renderResolver } from "../../policy/egress/resolver.ts";
 import { gatewayConfig } from "../../policy/models/gateway-config.ts";
 import { mcpTokenCredential, secretCredential, virtualKeyCredential } from "../../policy/secrets/credentials.ts";
 import { RUNNER, shellConfig, shellOf } from "../../policy/shell/shell.ts";
@@ -33,8 +34,6 @@ export function configTarget({ kind }: Principal): string {
   return `/etc/bailiwick/${kind}`;
 }
 
-export const RESOLV_CONF = "etc/resolv.conf";
-
 /** A principal's own configuration files, but those that it takes by a reload. */
 export function configFiles(spec: HostSpec, principal: Principal, provided: Provided): ReleaseFile[] {
   const folder = configFolder(principal);
@@ -59,6 +58,7 @@ export function configFiles(spec: HostSpec, principal: Principal, provided: Prov
   const shell = principal.kind === "shell" ? shellOf(spec, principal.name) : undefined;
   if (shell !== undefined)
     files.push(file("runner.py", RUNNER), file("shell.json", `${canonicalJson(shellConfig(spec, shell))}\n`));
+  if (principal.kind === "resolver") files.push(file("resolver.py", RESOLVER_PROGRAM));
   if (principal.kind === "agent" && spec.agents[principal.name]?.runtime.kind === "openclaw")
     files.push(file("openclaw.json", `${JSON.stringify(openclawConfig(spec, principal), null, 2)}\n`));
   return files;
@@ -72,12 +72,21 @@ export function gatewayFile(spec: HostSpec, provided: Provided): ReleaseFile {
   return { path: GATEWAY_CONFIG, mode: 0o444, content: `${canonicalJson(config)}\n` };
 }
 
-/** The one `/etc/resolv.conf` of all sandboxes. */
-export function resolvConf(): ReleaseFile {
-  return { path: RESOLV_CONF, mode: 0o444, content: NO_RESOLVER };
+/** The resolver's configuration, which it takes by a reload. */
+export const RESOLVER_CONFIG = "etc/resolver/names.json";
+
+export function resolverFile(principals: readonly Principal[]): ReleaseFile {
+  return { path: RESOLVER_CONFIG, mode: 0o444, content: renderResolver(principals) };
+}
+
+/** The `/etc/resolv.conf` of all sandboxes, and of those that have a resolver of their own. */
+export function resolvConf({ zones }: Pick<Principal, "zones">): ReleaseFile {
+  return zones.length === 0
+    ? { path: "etc/resolv.conf", mode: 0o444, content: NO_RESOLVER }
+    : { path: "etc/resolv-wildcard.conf", mode: 0o444, content: OWN_RESOLVER };
 }
 
 /** Stands in a unit as `X-Bailiwick-Config=`, so that its text changes when its configuration does. */
-export function configDigest(files: readonly ReleaseFile[]): string {
-  return digestOf([...files, resolvConf()].map(({ path, mode, content }) => [path, mode, sha256(content)]));
+export function configDigest(files: readonly ReleaseFile[], principal: Principal): string {
+  return digestOf([...files, resolvConf(principal)].map(({ path, mode, content }) => [path, mode, sha256(content)]));
 }

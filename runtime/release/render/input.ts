@@ -19,6 +19,8 @@ export interface ReleaseInput {
   >;
   /** Addresses of the host's upstream DNS resolvers. */
   readonly resolvers: readonly string[];
+  /** Whether the host has a way to IPv6 and none to IPv4. */
+  readonly ipv6Only: boolean;
 }
 
 export interface Release {

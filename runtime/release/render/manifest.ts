@@ -6,7 +6,7 @@ import { digestOf } from "../../spec/digest.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseManifest } from "../../spec/manifest.ts";
 import { principalPort } from "../../spec/names.ts";
-import { GATEWAY_CONFIG } from "./configs.ts";
+import { GATEWAY_CONFIG, RESOLVER_CONFIG } from "./configs.ts";
 import type { ReleaseInput } from "./input.ts";
 import { agentHome, openclawWorkspace } from "./openclaw-config.ts";
 import { type Provided, requiredComponents, runtimeComponent, seedComponent } from "./requirements.ts";
@@ -16,6 +16,7 @@ import { startedUnits, unitCredentials } from "./units.ts";
 const RELOADED: Readonly<Partial<Record<Principal["kind"], string[]>>> = {
   egress: ["etc/egress/haproxy.cfg"],
   gateway: [GATEWAY_CONFIG],
+  resolver: [RESOLVER_CONFIG],
 };
 
 /** What a release says about itself to the activator and to verify. */

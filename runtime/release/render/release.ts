@@ -3,7 +3,7 @@ import { HAPROXY_RELOAD, renderHaproxy } from "../../policy/egress/haproxy.ts";
 import { hostPrincipals } from "../../policy/egress/principals.ts";
 import { type ReleaseFile, ReleaseManifest, releaseDigest } from "../../spec/manifest.ts";
 import { accountFiles } from "./accounts.ts";
-import { configFiles, gatewayFile, resolvConf } from "./configs.ts";
+import { configFiles, gatewayFile, resolvConf, resolverFile } from "./configs.ts";
 import type { Release, ReleaseInput } from "./input.ts";
 import { releaseManifest } from "./manifest.ts";
 import { Provided } from "./requirements.ts";
@@ -15,13 +15,17 @@ import { unitFiles } from "./units.ts";
  * @throws Error naming the component, credential or resolver that the input lacks, or the value a template refused
  */
 export function renderRelease(input: ReleaseInput): Release {
-  const { spec, resolvers } = input;
+  const { spec, resolvers, ipv6Only } = input;
   const provided = new Provided(input);
   const principals = hostPrincipals(spec);
   const text = (path: string, content: string): ReleaseFile => ({ path, mode: 0o444, content });
   const files = [
     text("etc/firewall.nft", renderFirewall(spec, principals, resolvers)),
-    resolvConf(),
+    resolvConf({ zones: [] }),
+    ...principals
+      .filter(({ zones }) => zones.length > 0)
+      .slice(0, 1)
+      .flatMap((principal) => [resolvConf(principal), resolverFile(principals)]),
     ...accountFiles(spec, principals),
     ...(principals.some(({ kind }) => kind === "gateway") ? [gatewayFile(spec, provided)] : []),
     ...principals.flatMap((principal) => configFiles(spec, principal, provided)),
@@ -29,7 +33,7 @@ export function renderRelease(input: ReleaseInput): Release {
   ];
   if (principals.some(({ kind }) => kind === "egress"))
     files.push(
-      text("etc/egress/haproxy.cfg", renderHaproxy(principals, resolvers)),
+      text("etc/egress/haproxy.cfg", renderHaproxy(principals, resolvers, ipv6Only)),
       text("etc/egress/reload.py", HAPROXY_RELOAD),
     );
   const digest = releaseDigest(files);

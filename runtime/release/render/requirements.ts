@@ -67,6 +67,11 @@ export class Provided {
     this.#input = input;
   }
 
+  /** Whether the host has a way to IPv6 and none to IPv4. */
+  get ipv6Only(): boolean {
+    return this.#input.ipv6Only;
+  }
+
   /** Digest of a component. @throws if the input lacks it */
   digest(component: string): string {
     const digest = this.#input.components[component];

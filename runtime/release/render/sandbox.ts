@@ -7,7 +7,7 @@ import { workspaceMounts } from "../../policy/workspaces/mounts.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { GATEWAY_ADMIN_PORT, PRINCIPAL_UIDS, type PrincipalId } from "../../spec/names.ts";
 import type { ModelService } from "../../spec/runtime.ts";
-import { configFolder, configTarget, RESOLV_CONF } from "./configs.ts";
+import { configFolder, configTarget, resolvConf } from "./configs.ts";
 import { agentHome } from "./openclaw-config.ts";
 import { type Provided, runtimeComponent, serverComponent, serviceComponent } from "./requirements.ts";
 
@@ -19,6 +19,7 @@ const serviceTemplate = load("sandbox-service.conf");
 const mcpTemplate = load("sandbox-mcp.conf");
 const shellTemplate = loadTemplate(new URL("../../policy/shell/templates/sandbox.conf.hbs", import.meta.url));
 const egressTemplate = load("sandbox-egress.conf");
+const resolverTemplate = load("sandbox-resolver.conf");
 
 const CURRENT = "/opt/bailiwick/current";
 
@@ -28,7 +29,7 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
     id: principal.id,
     user: principal.user,
     hosts: `${CURRENT}/${configFolder(principal)}/hosts`,
-    resolvConf: `${CURRENT}/${RESOLV_CONF}`,
+    resolvConf: `${CURRENT}/${resolvConf(principal).path}`,
     config: `${CURRENT}/${configFolder(principal)}`,
     bind: boundPorts(principal),
     loopbackOnly: !usesEgress(principal),
@@ -40,6 +41,7 @@ export function renderSandbox(spec: HostSpec, principal: Principal, provided: Pr
   if (principal.kind === "shell") return shellSandbox(spec, principal, provided, common);
   const service = principal.kind === "model" ? spec.models[principal.name]?.service : undefined;
   if (service !== undefined) return serviceSandbox(principal, service, provided, common);
+  if (principal.kind === "resolver") return render(resolverTemplate, common, partials);
   if (principal.kind !== "egress") return programSandbox(spec, principal, provided, common);
   // all that any principal could be given, so that a new grant changes its configuration alone
   const bind = [PRINCIPAL_UIDS, FORWARD_PORTS].map(({ first, last }) => `${first}-${last}`);

@@ -1,4 +1,6 @@
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
+import { PLACEHOLDER_IPV4 } from "../../policy/egress/addresses.ts";
+import { STAND_IN_NETWORK } from "../../policy/egress/forwards.ts";
 import { isOffline, isSocketActivated, type Principal, usesEgress } from "../../policy/egress/principals.ts";
 import { allLimits } from "../../policy/limits/schema.ts";
 import {
@@ -68,7 +70,7 @@ export function unitFiles(
   const credentials = unitCredentials(spec, principal).map((name) => provided.credential(name));
   const head = {
     description: description(spec, principal),
-    configDigest: configDigest(configFiles(spec, principal, provided)),
+    configDigest: configDigest(configFiles(spec, principal, provided), principal),
     after: usedUnits(spec, principals, principal),
     dataVolume: usesDataVolume(spec, principal),
     chain: principal.chain,
@@ -127,6 +129,7 @@ function renderUnit(
       {
         ...head,
         configFile: `/opt/bailiwick/current/${configFolder(principal)}/haproxy.cfg`,
+        placeholders: provided.ipv6Only ? [`${PLACEHOLDER_IPV4}/32`, STAND_IN_NETWORK] : [],
         reloadFile: `/opt/bailiwick/current/${configFolder(principal)}/reload.py`,
       },
       partials,
@@ -140,6 +143,7 @@ function renderUnit(
   }
   if (kind === "mcp") return renderServer(spec, principal, provided, head);
   if (kind === "shell") return renderShell(principal, head);
+  if (kind === "resolver") return renderResolverUnit(principal, head);
   const service = kind === "model" ? spec.models[name]?.service : undefined;
   if (service !== undefined) {
     const directory = provided.component(serviceComponent(name));
@@ -174,6 +178,27 @@ function renderUnit(
     partials,
   );
 }
+
+/** It takes a new configuration as the gateway does. */
+function renderResolverUnit({ unit }: Principal, head: object): string {
+  const [own, script, folder] = ["/etc/bailiwick/resolver/names.json", RESOLVER_SCRIPT, runtimeDirectory(unit)];
+  const handedOver = `${folder}/names.json`;
+  return render(
+    programTemplate,
+    {
+      ...head,
+      directory: "/etc/bailiwick/resolver",
+      program: "/usr/bin/python3",
+      arguments: ["-I", script, "serve", own, handedOver],
+      environment: [],
+      ...NO_EXTRAS,
+      reload: { folder, handedOver, check: ["-I", script, "take", own, handedOver] },
+    },
+    partials,
+  );
+}
+
+const RESOLVER_SCRIPT = "/etc/bailiwick/resolver/resolver.py";
 
 /**
  * How the gateway takes a new configuration without ending. Its mounts show the release that it was started with; a process
@@ -270,6 +295,7 @@ function renderCommand(
 
 function description(spec: HostSpec, { kind, name }: Principal): string {
   if (kind === "egress") return "Bailiwick egress proxy (HAProxy)";
+  if (kind === "resolver") return "Bailiwick resolver of wildcards";
   if (kind === "gateway") return "Bailiwick model gateway";
   if (kind === "guard") return "Bailiwick MCP guard";
   if (kind === "mcp") return `Bailiwick MCP server ${name}`;
@@ -288,6 +314,7 @@ function usedUnits(spec: HostSpec, principals: readonly Principal[], principal: 
     .filter(
       (other) =>
         (other.kind === "egress" && usesEgress(principal)) ||
+        (other.kind === "resolver" && principal.zones.length > 0) ||
         (other.kind === "gateway" && invokes) ||
         (other.kind === "guard" && calls) ||
         (isSocketActivated(other) && kind === "guard") ||

@@ -20,12 +20,15 @@ export class Internet {
   readonly #folder = mkdtempSync(join(tmpdir(), "bailiwick-internet-"));
   readonly #children: ChildProcess[] = [];
 
-  /** @param names every name that resolves, each to the address given, or to several in turn */
-  static async start(names: Names): Promise<Internet> {
+  /**
+   * @param names every name that resolves, each to the address given, or to several in turn
+   * @param repositories a folder that is served to git below `/git/`
+   */
+  static async start(names: Names, repositories = ""): Promise<Internet> {
     const internet = new Internet();
     try {
       internet.#wire();
-      await internet.#serve(names);
+      await internet.#serve(names, repositories);
       return internet;
     } catch (error) {
       internet.close();
@@ -69,7 +72,7 @@ export class Internet {
     return found.map((match) => match[1] ?? "").filter((address) => address !== "" && !address.startsWith("127."));
   }
 
-  async #serve(names: Names): Promise<void> {
+  async #serve(names: Names, repositories: string): Promise<void> {
     const records = Object.entries(names).flatMap(([name, addresses]) =>
       [addresses].flat().map((address) => `--host-record=${name},${address}`),
     );
@@ -85,7 +88,7 @@ export class Internet {
         stdio: "ignore",
       },
     );
-    const server = this.#spawn(process.execPath, [SERVER, key, certificate]);
+    const server = this.#spawn("env", [`REPOSITORIES=${repositories}`, process.execPath, SERVER, key, certificate]);
     await new Promise<void>((ready, fail) => {
       server.stdout?.once("data", () => ready());
       server.once("exit", (code) => fail(new Error(`the fake internet's server ended with ${code}`)));

@@ -85,6 +85,7 @@ describe("a granted name", () => {
     [{ outcome: failed("ECONNREFUSED"), verdict: null }, "ECONNREFUSED; the egress proxy logged nothing of it"],
     [{ verdict: "unlisted" }, "the egress proxy turns it away: unlisted"],
     [{ verdict: "private-address" }, "the name leads to an address that is not public"],
+    [{ verdict: "only-ipv4" }, expect.stringContaining("the name has IPv4 addresses alone")],
     [{}, "allowed, but no handshake, while root reaches it"],
   ])("is not reached with %o", (facts, found) => {
     expect(tried(facts)).toEqual({ verdict: "broken", found });
@@ -96,6 +97,55 @@ describe("a granted name", () => {
       verdict: "unprovable",
       reason: "root does not reach it either (no answer, and nothing refused it): the host has no way to it",
     });
+  });
+});
+
+describe("a wildcard", () => {
+  const granted = egressProbes(
+    sampleSubject((spec) => {
+      spec.grants.egress.push({ principal: "agent/ops", name: "*.wild.test" });
+      spec.grants.egress.push({ principal: "gateway", name: "api.wild.test" });
+    }),
+  );
+  const unlisted = (name: string) => ({ name, outcome: failed("HANDSHAKE"), verdict: "unlisted" });
+  const base = {
+    below: { name: "x.wild.test", outcome: failed("HANDSHAKE"), verdict: "unresolved" },
+    resolved: done(["192.0.2.1"]),
+    beside: [unlisted("wild.test"), unlisted("x.x.wild.test")],
+    deeper: failed("UNRESOLVED"),
+  };
+  const tried = (facts: object) => judgeOf(granted, "agent/ops/wildcard/*.wild.test")({ ...base, ...facts });
+
+  it("holds when a made-up name below it is admitted, and neither the domain nor what is deeper", () => {
+    expect(tried({})).toMatchObject({ verdict: "held" });
+    expect(tried({ below: { ...base.below, outcome: done(), verdict: "allowed" } }).verdict).toBe("held");
+  });
+
+  it.each([
+    [{ below: unlisted("x.wild.test") }, "a made-up name below it: unlisted"],
+    [{ resolved: failed("UNRESOLVED") }, "a made-up name below it does not resolve in the sandbox: UNRESOLVED"],
+    [{ below: { ...base.below, outcome: failed("ECONNREFUSED"), verdict: null } }, "the egress proxy does not answer"],
+    [{ beside: [{ ...unlisted("wild.test"), verdict: "allowed" }] }, "wild.test: the egress proxy let it through"],
+    [{ beside: [{ ...unlisted("x.x.wild.test"), outcome: done() }] }, "a name of two labels: reached"],
+    [{ deeper: done(["192.0.2.1"]) }, "resolving a name of two labels: allowed"],
+  ])("is broken otherwise (%#)", (facts, found) => {
+    expect(tried(facts)).toMatchObject({ verdict: "broken", found: expect.stringContaining(found) });
+  });
+
+  it("is taken into account where another principal's names are tried, and the resolver is held as all are", async () => {
+    const names: (string | null)[] = [];
+    const host = {
+      as: async (_: unknown, attempt: { do: string; name?: string | null }) => {
+        if (attempt.do === "tls") names.push(attempt.name ?? null);
+        return failed("EPERM");
+      },
+      egressLog: async () => [],
+    } as unknown as ProbedHost;
+    await probeOf(granted, "agent/ops/ungranted-names").read(host);
+    expect(names).toEqual([expect.stringMatching(/\.invalid$/), "api.provider.test", "status.provider.test"]);
+    const ids = granted.map(({ id }) => id);
+    for (const what of ["direct", "dns", "metadata", "ports", "sshd", "bind"])
+      expect(ids).toContain(`resolver/${what}`);
   });
 });
 

@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, execFileSync, spawn, spawnSync } from "node:child_process";
-import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const RELOAD = fileURLToPath(new URL("../../../runtime/policy/egress/templates/reload.py", import.meta.url));
+const RESOLVER = fileURLToPath(new URL("../../../runtime/policy/egress/templates/resolver.py", import.meta.url));
 const SERVER = fileURLToPath(new URL("./fake-internet.mjs", import.meta.url));
 
 /** Addresses of the fake Internet, all in one network namespace; nothing here reaches a real one. */
@@ -19,17 +20,25 @@ export const WORLD = {
   private4: "10.20.30.40",
   metadata4: "169.254.169.254",
   public6: "2001:db8:2::10",
+  dns6: "2001:db8:2::53",
   private6: "fd00:1::1",
   metadata6: "fd00:ec2::254",
 } as const;
 
 const NAMES: Readonly<Record<string, string>> = {
+  "both.test": `${WORLD.public4},${WORLD.public6}`,
   "news.test": WORLD.public4,
   "plain.test": WORLD.public4,
   "sub.news.test": WORLD.public4,
   "unlisted.test": WORLD.public4,
   "late.test": WORLD.public4,
   "api.provider.test": WORLD.public4,
+  "wild.test": WORLD.public4,
+  "a.wild.test": WORLD.public4,
+  "b.wild.test": WORLD.public4,
+  "a.b.wild.test": WORLD.public4,
+  "awild.test": WORLD.public4,
+  "private.wild.test": WORLD.private4,
   "rebind.test": "127.0.0.1",
   "private.test": WORLD.private4,
   "metadata.test": WORLD.metadata4,
@@ -95,9 +104,9 @@ export class EgressWorld {
     };
     add(host, "up0", `${WORLD.hostAddress}/24`, "2001:db8:1::10/64");
     add(internet, "down0", `${WORLD.adminAddress}/24`, "2001:db8:1::1/64");
-    const { dns, public4, private4, metadata4, public6, private6, metadata6, strangerAddress } = WORLD;
+    const { dns, public4, private4, metadata4, public6, dns6, private6, metadata6, strangerAddress } = WORLD;
     for (const address of [dns, public4, private4, metadata4, strangerAddress]) add(internet, "down0", `${address}/32`);
-    for (const address of [public6, private6, metadata6]) add(internet, "down0", `${address}/128`);
+    for (const address of [public6, dns6, private6, metadata6]) add(internet, "down0", `${address}/128`);
     execFileSync("ip", ["-n", host, "route", "add", "default", "via", WORLD.adminAddress]);
     execFileSync("ip", ["-n", host, "-6", "route", "add", "default", "via", "2001:db8:1::1"]);
   }
@@ -138,6 +147,7 @@ export class EgressWorld {
       "--group=",
       "--pid-file=",
       "--log-facility=-",
+      "--log-queries",
       ...records,
     ]);
     await Promise.all([
@@ -191,14 +201,43 @@ export class EgressWorld {
 
   haproxy: ChildProcess | undefined;
 
-  /** Runs a program in the host's namespace as a uid, with a principal's own hosts file if one is given. */
-  run(uid: number, argv: readonly string[], hosts?: string): { status: number; stdout: string } {
+  /** Starts the resolver as its own uid, or gives the running one a new configuration. */
+  async loadResolver(text: string): Promise<void> {
+    const [own, reloads] = ["names.json", "reloads.json"].map((name) => join(this.folder, name)) as [string, string];
+    writeFileSync(own, text);
+    if (this.#resolver !== undefined) {
+      await promisify(execFile)("python3", ["-I", RESOLVER, "take", own, reloads]);
+      this.#resolver.kill("SIGHUP");
+      return;
+    }
+    // a clone may lie where another user does not come
+    const program = join(this.folder, "resolver.py");
+    copyFileSync(RESOLVER, program);
+    this.#resolver = this.#spawn(this.host, [
+      ...asUid(20003),
+      "/usr/bin/python3",
+      "-I",
+      program,
+      "serve",
+      own,
+      reloads,
+    ]);
+    await this.#ready(this.#resolver);
+  }
+
+  #resolver: ChildProcess | undefined;
+
+  /**
+   * Runs a program in the host's namespace as a uid, with a principal's own hosts file if one is given.
+   * @param resolvConf its own resolv.conf, beside that hosts file
+   */
+  run(uid: number, argv: readonly string[], hosts?: string, resolvConf = ""): { status: number; stdout: string } {
     const bind: string[] = [];
     if (hosts !== undefined) {
       const file = join(this.folder, "hosts");
       const empty = join(this.folder, "resolv.conf");
       writeFileSync(file, hosts);
-      writeFileSync(empty, "");
+      writeFileSync(empty, resolvConf);
       // ip netns exec has a mount namespace of its own, so this is seen by nobody else
       bind.push(
         "sh",

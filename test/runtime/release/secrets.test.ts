@@ -86,7 +86,7 @@ describe("a secret that is not to be had", () => {
       failed(`${process.execPath} ended with SIGKILL`),
     );
     expect(await command("bailiwick-no-such-program", VALUE)).toEqual(
-      failed("bailiwick-no-such-program could not be run: spawn bailiwick-no-such-program ENOENT"),
+      failed("bailiwick-no-such-program could not be run: ENOENT"),
     );
   });
 });

@@ -70,9 +70,19 @@ const refused: [string, (spec: Spec) => unknown, string][] = [
     'grants.mount[1]: workspace "repo" to agent "ops" is granted twice; remove one of the two grants',
   ],
   [
-    "a wildcard name",
-    (s) => (s.grants.egress = [{ principal: "agent/ops", name: "*.example.com" }]),
-    'grants.egress[0].name: received "*.example.com"; must be one exact lower-case DNS name such as api.example.com (no wildcard, no scheme, no port, no IP address)',
+    "a wildcard of everything",
+    (s) => (s.grants.egress = [{ principal: "agent/ops", name: "*" }]),
+    'grants.egress[0].name: received "*"; must be a star for one whole label before an exact lower-case name of at least two, such as *.example.com',
+  ],
+  [
+    "a wildcard among strangers",
+    (s) => (s.grants.egress = [{ principal: "agent/ops", name: "*.github.io" }]),
+    'grants.egress[0].name: received "*.github.io"; must not be where others have names: anybody can have a name below github.io; allow each exact name',
+  ],
+  [
+    "a wildcard of another port",
+    (s) => (s.grants.connect = [{ principal: "agent/ops", host: "*.example.com", port: 22 }]),
+    'grants.connect[0].host: received "*.example.com"; must be one IP address such as 10.0.0.5 or fd00::5 (no network, no port, no name)',
   ],
   [
     "an address as a name",

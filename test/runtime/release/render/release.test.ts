@@ -112,6 +112,33 @@ describe("what a change touches", () => {
     });
   });
 
+  it("a first wildcard: what answers for it, and that agent", () => {
+    const grant = { principal: "agent/ops", name: "*.example.com" };
+    expect(difference(release((spec) => spec.grants.egress.push(grant)))).toEqual({
+      files: [
+        "etc/egress/haproxy.cfg",
+        "etc/firewall.nft",
+        "etc/resolv-wildcard.conf",
+        "etc/resolver/hosts",
+        "etc/resolver/names.json",
+        "etc/resolver/resolver.py",
+        "etc/sysusers.conf",
+      ],
+      units: ["bailiwick-agent-ops", "bailiwick-resolver"],
+    });
+  });
+
+  it("another wildcard of the same agent: the proxy and the resolver only reload, and nothing restarts", () => {
+    const with_ = (...names: string[]) =>
+      release((spec) => spec.grants.egress.push(...names.map((name) => ({ principal: "agent/ops", name }))));
+    const [one, two] = [with_("*.example.com"), with_("*.example.com", "*.example.net")];
+    const of = ({ files }: typeof one) => new Map(files.map(({ path, content: text }) => [path, text]));
+    const changed = [...of(two)].filter(([path, text]) => of(one).get(path) !== text).map(([path]) => path);
+    expect(changed).toEqual(["etc/egress/haproxy.cfg", "etc/resolver/names.json", "manifest.json"]);
+    const reload = (kind: string) => two.manifest.units.find(({ principal }) => principal === kind)?.reload;
+    expect([reload("egress"), reload("resolver")]).toEqual([["etc/egress/haproxy.cfg"], ["etc/resolver/names.json"]]);
+  });
+
   it("a model granted: that agent, and the gateway only reloads", () => {
     const grow = (spec: HostSpec) => spec.grants.invoke[0]?.models.push("claude-opus-5");
     expect(difference(release(grow))).toEqual({

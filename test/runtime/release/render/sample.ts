@@ -126,5 +126,6 @@ export function sampleInput(spec: HostSpec = sampleSpec()): ReleaseInput {
       generated.map((name) => [name, { version: sha256(name).slice(0, 32), sha256: sha256(`text of ${name}`) }]),
     ),
     resolvers: ["198.51.100.53", "2001:db8::53"],
+    ipv6Only: false,
   };
 }

@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hostPrincipals } from "../../../../runtime/policy/egress/principals.ts";
+import { egressProbes } from "../../../../runtime/policy/egress/probes.ts";
+import { toolProbes } from "../../../../runtime/policy/tools/probes.ts";
 import { GuardConfig } from "../../../../runtime/policy/tools/schema.ts";
 import { renderRelease } from "../../../../runtime/release/render/release.ts";
 import { requiredComponents, requiredCredentials } from "../../../../runtime/release/render/requirements.ts";
@@ -65,6 +67,20 @@ describe("a host with MCP servers", () => {
     expect(chain("mcp_files")).not.toContain("accept");
     expect(chain("mcp_hub")).toContain(`tcp dport { ${principalUid("mcp/hub")} } accept`);
     expect(file("etc/firewall.nft")).toMatch(/oif lo tcp dport \{[^}]*\b4100\b/);
+  });
+
+  it("gives a server with a wildcard alone a network, as one with an exact name has, and its probes", () => {
+    const spec = sampleWithTools((s) => s.grants.egress.push({ principal: "mcp/files", name: "*.wild.test" }));
+    const of = renderRelease(sampleInput(spec));
+    const sandbox = (from = release) => file("units/bailiwick-mcp-files@.service.d/50-sandbox.conf", from);
+    expect(sandbox()).toContain("PrivateNetwork=yes");
+    expect(sandbox(of)).not.toContain("PrivateNetwork=yes");
+    expect(sandbox(of)).toContain("/etc/resolv-wildcard.conf:/etc/resolv.conf");
+    expect(file("units/bailiwick-mcp-files@.service", of)).toContain("require-table mcp_files");
+    const subject = { spec, manifest: of.manifest };
+    const ids = [...egressProbes(subject), ...toolProbes(subject)].map(({ id }) => id);
+    expect(ids).toContain("mcp/files/wildcard/*.wild.test");
+    expect(ids).not.toContain("mcp/files/network");
   });
 
   it("configures the guard with hashes, pinned tools and grants, and takes it itself", () => {

@@ -6,10 +6,10 @@ import { SERVICE, sampleInput, sampleSpec } from "./sample.ts";
 
 const files = (change?: (spec: HostSpec) => void) =>
   new Map(renderRelease(sampleInput(sampleSpec(change))).files.map(({ path, content }) => [path, content]));
-const base = files();
+const base = files((spec) => spec.grants.egress.push({ principal: "agent/ops", name: "*.wild.test" }));
 const unit = (name: string, of = base) => of.get(`units/bailiwick-${name}.service`) ?? "";
 const sandbox = (name: string, of = base) => of.get(`units/bailiwick-${name}.service.d/50-sandbox.conf`) ?? "";
-const UNITS = ["egress", "gateway", "model-demo", "agent-ops", "agent-web-hook"];
+const UNITS = ["egress", "resolver", "gateway", "model-demo", "agent-ops", "agent-web-hook"];
 
 describe("every unit", () => {
   it.each(UNITS)("%s: no firewall, no principal", (name) => {
@@ -115,6 +115,40 @@ describe("programs of the kit", () => {
       "NoExecPaths=/ /tmp /var/tmp\nExecPaths=/usr/sbin/haproxy /usr/lib /lib /lib64\n",
     );
     expect(unit("egress")).toContain("BindPaths=/run/bailiwick-egress\nNoExecPaths=/run/bailiwick-egress\n");
+  });
+
+  it("the resolver can run Python alone, speaks to loopback alone, and reads no file of a release but its own", () => {
+    const text = sandbox("resolver");
+    expect(text).toContain("NoExecPaths=/ /tmp /var/tmp\nExecPaths=/usr/bin/python3 /usr/lib /lib /lib64\n");
+    expect(text).toContain("\nRestrictAddressFamilies=AF_INET AF_INET6\n");
+    expect(text).toContain("\nIPAddressDeny=any\nIPAddressAllow=localhost\n");
+    expect(text.match(/^SocketBindAllow=.*$/gm)).toEqual(["SocketBindAllow=ipv4:udp:20000-29999"]);
+    expect(text.match(/^Bind(ReadOnly)?Paths=.*$/gm)).toEqual([
+      "BindReadOnlyPaths=/opt/bailiwick/current/etc/resolver/hosts:/etc/hosts",
+      "BindReadOnlyPaths=/opt/bailiwick/current/etc/resolv.conf:/etc/resolv.conf",
+      "BindReadOnlyPaths=/opt/bailiwick/current/etc/resolver:/etc/bailiwick/resolver",
+    ]);
+  });
+
+  it("on a host without a way to IPv4, what stands for granted names has a route, to be redirected from", () => {
+    const only = renderRelease({ ...sampleInput(sampleSpec()), ipv6Only: true }).files;
+    const text = only.find(({ path }) => path === "units/bailiwick-egress.service")?.content ?? "";
+    expect(text.match(/^ExecStartPre=\+\/usr\/sbin\/ip .*$/gm)).toEqual([
+      "ExecStartPre=+/usr/sbin/ip route replace 192.0.2.1/32 dev lo",
+      "ExecStartPre=+/usr/sbin/ip route replace 198.18.0.0/15 dev lo",
+    ]);
+    expect(unit("egress")).not.toContain("/ip ");
+    const proxy = only.find(({ path }) => path === "etc/egress/haproxy.cfg")?.content ?? "";
+    expect(proxy.match(/str\(only-ipv4\)/g)).toHaveLength(2);
+  });
+
+  it("who has a wildcard asks the resolver, and nobody else any", () => {
+    const asks = (name: string) => sandbox(name).includes("/etc/resolv-wildcard.conf:/etc/resolv.conf");
+    expect(UNITS.filter(asks)).toEqual(["agent-ops"]);
+    expect(unit("agent-ops")).toContain("After=bailiwick-resolver.service");
+    expect(base.get("etc/resolv-wildcard.conf")).toContain("nameserver 127.0.0.1\n");
+    expect(base.get("etc/resolv.conf")).not.toContain("nameserver");
+    expect([...files().keys()].filter((path) => path.includes("resolver") || path.includes("wildcard"))).toEqual([]);
   });
 
   it("the egress proxy's unit does not depend on who is granted what, and its reload finds the new release", () => {
