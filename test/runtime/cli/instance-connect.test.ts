@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,8 +12,8 @@ import { uploadComponent } from "../../../runtime/ssh/upload.ts";
 import { type LoopbackSshd, sshdMissing, startSshd, username } from "../ssh/loopback-sshd.ts";
 
 // A stand-in of `aws ec2-instance-connect open-tunnel`, called with the same arguments and saying what it says, that leads
-// to a real sshd. While there is a file `ends-after`, the tunnel ends when so many bytes have passed to the instance, as AWS's
-// do after an hour.
+// to a real sshd. While there is a file `stops-after`, no more than so many bytes pass to the instance, and the tunnel ends when
+// there is a file `ended`, as AWS's do after an hour.
 const AWS = (target: number, folder: string) => `#!${process.execPath}
 // a tunnel ends with whom it is for
 const parent = process.ppid;
@@ -26,11 +26,14 @@ appendFileSync(folder + "/calls", JSON.stringify(argv) + "\\n");
 const value = (name) => argv[argv.indexOf(name) + 1];
 if (argv[0] !== "ec2-instance-connect" || argv[1] !== "open-tunnel") process.exit(252);
 if (value("--instance-id") === "i-unknown") { console.error("An error occurred (ResourceNotFoundException): no endpoint"); process.exit(254); }
-let left = existsSync(folder + "/ends-after") ? Number(readFileSync(folder + "/ends-after", "utf8")) : Infinity;
+const limited = existsSync(folder + "/stops-after");
+let left = limited ? Number(readFileSync(folder + "/stops-after", "utf8")) : Infinity;
+if (limited) setInterval(() => existsSync(folder + "/ended") && process.exit(0), 20);
 net.createServer((client) => {
   const there = net.connect(${target}, "127.0.0.1");
-  client.pipe(there).pipe(client);
-  client.on("data", (chunk) => { left -= chunk.length; if (left < 0) setTimeout(() => process.exit(0), 200); });
+  client.on("data", (chunk) => { left -= chunk.length; if (left < 0) client.pause(); else there.write(chunk); });
+  client.on("end", () => there.end());
+  there.pipe(client);
   for (const one of [client, there]) one.on("error", () => { client.destroy(); there.destroy(); });
 }).listen(Number(value("--local-port")), "127.0.0.1", () => console.log("Listening for connections on port " + value("--local-port") + "."));
 `;
@@ -108,14 +111,18 @@ describe.skipIf(sshdMissing !== undefined)("the way to an instance by EC2 Instan
         await connection.close();
       }
     };
-    writeFileSync(file("ends-after"), "1500000");
-    await expect(upload()).rejects.toThrow(UnreachableError);
-    rmSync(file("ends-after"));
+    writeFileSync(file("stops-after"), "2000000");
+    const attempt = expect(upload()).rejects.toThrow(UnreachableError);
+    const part = join(folder, "host-root/incoming", `${archive.sha256}.part`);
+    while (!existsSync(part) || statSync(part).size < 1_000_000) await sleep(10);
+    writeFileSync(file("ended"), "");
+    await attempt;
+    rmSync(file("stops-after"));
     // as another push does, a moment later
     await sleep(500);
     const { outcome, resumedAt } = await upload();
     expect(outcome).toBe("uploaded");
-    expect(resumedAt).toBeGreaterThan(500_000);
+    expect(resumedAt).toBeGreaterThanOrEqual(1_000_000);
     const there = readFileSync(join(folder, "host-root/components", "c".repeat(64), "data"));
     expect(there.equals(readFileSync(join(folder, "tree/data")))).toBe(true);
   });
