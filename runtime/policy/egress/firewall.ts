@@ -2,7 +2,14 @@ import { isIP } from "node:net";
 import { loadTemplate, render } from "../../../cloud-init/render.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { VIRTUAL_GATEWAY } from "../../spec/local-network.ts";
-import { egressPort, GATEWAY_ADMIN_PORT, GATEWAY_PORT, GUARD_PORT, resolverPort } from "../../spec/names.ts";
+import {
+  egressPort,
+  GATEWAY_ADMIN_PORT,
+  GATEWAY_PORT,
+  GUARD_PORT,
+  principalUid,
+  resolverPort,
+} from "../../spec/names.ts";
 import { ownsTables, refusesBinds } from "../../spec/operating-system.ts";
 import { usesGuard } from "../tools/callers.ts";
 import { IPV4_MAPPED, METADATA_IPV4, METADATA_IPV6, NOT_PUBLIC_IPV4, NOT_PUBLIC_IPV6, ofFamily } from "./addresses.ts";
@@ -28,6 +35,8 @@ export function renderFirewall(spec: HostSpec, principals: readonly Principal[],
     owned: ownsTables(spec.os),
     admins4: ofFamily(4, from),
     admins6: ofFamily(6, from),
+    relayedDns: spec.machine.kind === "local" && principals.some(({ kind }) => kind === "egress"),
+    egress: principalUid("egress"),
     metadata4: METADATA_IPV4,
     metadata6: METADATA_IPV6,
     redirected: principals.filter(hasNames).map(({ uid }) => ({ uid, egressPort: egressPort(uid) })),

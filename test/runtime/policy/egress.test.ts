@@ -43,6 +43,22 @@ describe("the firewall", () => {
     expect(chain(without, "agent_web_hook")?.[0]).toBe("ip daddr 127.0.0.1 tcp dport { 15167 } accept");
   });
 
+  it("has the proxy's questions to DNS leave from a fresh port on a local machine, whose network forgets old ones", () => {
+    const rule = "meta skuid 20000 udp dport 53 masquerade fully-random";
+    expect(chain(firewall(), "from_egress")?.at(-1)).toBe(rule);
+    const elsewhere = firewall((spec) => {
+      spec.machine = {
+        kind: "existing",
+        address: "203.0.113.40",
+        user: "root",
+        hostKey: spec.access.admins.ada?.publicKey ?? "",
+        dataDevice: "data",
+        adopt: false,
+      };
+    });
+    expect(elsewhere).not.toContain("masquerade");
+  });
+
   it("ends every principal's chain in a counted refusal", () => {
     for (const name of ["egress_proxy", "model_demo", "model_gateway", "agent_ops", "agent_web_hook"])
       expect(chain(firewall(), name)?.at(-1), name).toBe("counter jump refuse");
