@@ -90,12 +90,17 @@ async function litellm(folder: string, origin: string): Promise<Target> {
     // with its log at errors alone, it does not say when it listens
     listens: (output) => (/Proxy initialized with Config/.test(output) ? port : undefined),
   });
-  while (
-    !(await fetch(`http://127.0.0.1:${port}/health/liveliness`).then(
-      ({ ok }) => ok,
-      () => false,
-    ))
-  )
+  for (let i = 0; !(await answers(`http://127.0.0.1:${port}/health/liveliness`)); i++) {
+    if (i === 600) throw new Error("LiteLLM did not listen within a minute of its start");
     await sleep(100);
+  }
   return { program, path: "/v1/chat/completions", headers: { authorization: `Bearer sk-${key}` } };
+}
+
+async function answers(url: string): Promise<boolean> {
+  try {
+    return (await fetch(url)).ok;
+  } catch {
+    return false;
+  }
 }

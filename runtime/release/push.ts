@@ -105,6 +105,9 @@ export async function push(options: PushOptions): Promise<PushResult> {
   }
 }
 
+/** sshd takes ten sessions on a connection; most of a component's time is the host's, to check, unpack and flush it. */
+const UPLOADS_AT_ONCE = 3;
+
 /** Uploads what the host lacks, nothing of it secret. */
 async function uploadMissing(
   connection: Connection,
@@ -112,10 +115,20 @@ async function uploadMissing(
   progress: (line: string) => void,
 ) {
   const [components, present] = await Promise.all([building, presentComponents(connection)]);
+  // the largest first: the host unpacks it while the others come
+  const missing = Object.values(components)
+    .filter(({ digest }) => !present.includes(digest))
+    .sort((a, b) => b.archive.bytes - a.archive.bytes);
   const uploaded: string[] = [];
-  for (const component of Object.values(components))
-    if (!present.includes(component.digest) && (await upload(connection, component, progress)))
-      uploaded.push(component.name);
+  const lane = async () => {
+    for (let next = missing.shift(); next !== undefined; next = missing.shift())
+      if (await upload(connection, next, progress)) uploaded.push(next.name);
+  };
+  try {
+    await Promise.all(Array.from({ length: UPLOADS_AT_ONCE }, lane));
+  } finally {
+    missing.length = 0; // after a failure no lane goes on to another
+  }
   return { components, uploaded };
 }
 

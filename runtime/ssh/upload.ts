@@ -55,9 +55,11 @@ export async function uploadComponent(options: UploadOptions): Promise<UploadRes
         return result.stdout.trim();
       });
 
+  const local = checkLocal(path, archive);
+  local.catch(() => {});
   let answer = await run("probe", 0);
   if (answer === "present") return { outcome: "present", sent: 0, resumedAt: 0 };
-  await checkLocal(path, archive);
+  await local;
 
   let sent = 0;
   let resumedAt = partLength(answer);

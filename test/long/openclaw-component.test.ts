@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { hostProgramComponent } from "../../runtime/bundle/host-program.ts";
 import { lockedPackages } from "../../runtime/bundle/locked-packages.ts";
 import { nodeBinary, nodeComponent } from "../../runtime/bundle/node.ts";
 import { install, pinnedNpm } from "../../runtime/bundle/npm.ts";
@@ -68,12 +69,14 @@ describe(`OpenClaw ${VERSION}`, () => {
 describe(`what is left of OpenClaw ${VERSION}`, () => {
   const unpacked = join(folder, "unpacked");
   const node = join(folder, "unpacked-node");
+  const gateway = join(folder, "unpacked-gateway");
 
   beforeAll(async () => {
     chmodSync(folder, 0o755);
     const built = {
       [node]: await nodeComponent(),
       [unpacked]: await openclawComponent({ version: VERSION }, { cache: join(folder, "one") }),
+      [gateway]: await hostProgramComponent("model-gateway", "runtime/host/model-gateway/main.ts"),
     };
     for (const [into, { archive, digest }] of Object.entries(built)) {
       mkdirSync(into);
@@ -114,13 +117,29 @@ describe(`what is left of OpenClaw ${VERSION}`, () => {
     },
   );
 
+  it.skipIf(!root).each([
+    ["openai", "/v1/chat/completions"],
+    ["anthropic", "/v1/messages"],
+    ["google", "/v1beta/models/scripted:streamGenerateContent?alt=sse"],
+  ])("answers through the model gateway in %s's format, under a budget", async (format, path) => {
+    const work = join(folder, `smoke-${format}`);
+    mkdirSync(work, { mode: 0o755 });
+    const { error, log, ...seen } = await smoke(join(node, "bin", "node"), work, format, join(gateway, "model-gateway.mjs"));
+    expect(error, log).toBeUndefined();
+    expect(JSON.parse(seen.answer.text).choices[0].message.content).toBe("the scripted model says 42");
+    expect(seen.calls).toMatchObject([{ path, authorized: true }]);
+    expect(seen.logged).toMatchObject([
+      { agent: "main", model: "scripted", outcome: "ok", status: 200, stream: true, inputTokens: 10, outputTokens: 5 },
+    ]);
+  });
+
   if (!root) console.log("not run: starting OpenClaw in a network namespace of its own, which needs root");
 
   /** Only loopback exists where it runs: OpenClaw calls clawhub.ai at each start, and no switch stops it. */
-  async function smoke(program: string, work: string) {
+  async function smoke(program: string, work: string, ...through: string[]) {
     const script = fileURLToPath(new URL("../runtime/bundle/openclaw-smoke.ts", import.meta.url));
     const lone = ["-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
-    const child = spawn("unshare", [...lone, program, script, unpacked, work, "20999"], {
+    const child = spawn("unshare", [...lone, program, script, unpacked, work, "20999", ...through], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     let out = "";

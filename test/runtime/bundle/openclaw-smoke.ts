@@ -1,14 +1,15 @@
 // Starts OpenClaw from an unpacked component beside a scripted model, asks it once, and prints what happened as JSON.
 // Run by the bundled Node.js in a network namespace of its own with nothing but loopback:
-//   node openclaw-smoke.ts <component> <empty folder> <uid>
+//   node openclaw-smoke.ts <component> <empty folder> <uid> [<wire format> <the model gateway's program>]
+// With these the model is a provider that is reached through the gateway, under a budget.
 import { spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { chownSync, mkdirSync, writeFileSync } from "node:fs";
-import { createServer, type ServerResponse } from "node:http";
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from "node:http";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-const [component = "", folder = "", user = ""] = process.argv.slice(2);
+const [component = "", folder = "", user = "", format = "openai", gatewayProgram] = process.argv.slice(2);
 const uid = Number(user);
 const MODEL_PORT = 4999;
 const PORT = 18789;
@@ -16,6 +17,15 @@ const READY_WITHIN_MS = 300_000;
 const REPLY = "the scripted model says 42";
 const token = randomBytes(24).toString("hex");
 const modelKey = randomBytes(24).toString("hex");
+const providerKey = gatewayProgram === undefined ? modelKey : randomBytes(24).toString("hex");
+const GATEWAY_PORT = 4000;
+const FORMATS: Readonly<Record<string, { api: string; base: string; provider: string }>> = {
+  openai: { api: "openai-completions", base: "/v1", provider: "openai" },
+  anthropic: { api: "anthropic-messages", base: "", provider: "anthropic" },
+  google: { api: "google-generative-ai", base: "/v1beta", provider: "google" },
+};
+const spoken = FORMATS[format];
+if (spoken === undefined) throw new Error(`received format "${format}"; there are ${Object.keys(FORMATS).join(", ")}`);
 
 interface ModelCall {
   readonly path: string;
@@ -36,14 +46,51 @@ const model = createServer(async (request, response) => {
   };
   calls.push({
     path: request.url ?? "",
-    authorized: request.headers.authorization === `Bearer ${modelKey}`,
+    authorized: presented(request.headers) === providerKey,
     model: body.model,
     stream: body.stream,
     tools: body.tools?.length ?? 0,
   });
   if (request.url === "/v1/chat/completions" && body.stream === true) streamReply(response, String(body.model));
+  else if (request.url === "/v1/messages" && body.stream === true) streamMessages(response, String(body.model));
+  else if (request.url === "/v1beta/models/scripted:streamGenerateContent?alt=sse") streamContent(response);
   else response.writeHead(404).end();
 });
+
+function presented({ authorization, ...headers }: IncomingHttpHeaders): string | undefined {
+  const key = authorization?.replace(/^Bearer /, "") ?? headers["x-api-key"] ?? headers["x-goog-api-key"];
+  return typeof key === "string" ? key : undefined;
+}
+
+/** As Anthropic streams. */
+function streamMessages(response: ServerResponse, id: string): void {
+  const send = (type: string, more: object) =>
+    response.write(`event: ${type}\ndata: ${JSON.stringify({ type, ...more })}\n\n`);
+  response.writeHead(200, { "content-type": "text/event-stream" });
+  const usage = { input_tokens: 10, output_tokens: 1 };
+  const message = { id: "msg_1", type: "message", role: "assistant", content: [], model: id, usage };
+  send("message_start", { message });
+  send("content_block_start", { index: 0, content_block: { type: "text", text: "" } });
+  for (const text of REPLY.split(/(?<= )/))
+    send("content_block_delta", { index: 0, delta: { type: "text_delta", text } });
+  send("content_block_stop", { index: 0 });
+  send("message_delta", { delta: { stop_reason: "end_turn" }, usage: { output_tokens: 5 } });
+  send("message_stop", {});
+  response.end();
+}
+
+/** As Google streams with alt=sse. */
+function streamContent(response: ServerResponse): void {
+  response.writeHead(200, { "content-type": "text/event-stream" });
+  const words = REPLY.split(/(?<= )/);
+  for (const [i, text] of words.entries()) {
+    const end = i === words.length - 1 ? { finishReason: "STOP" } : {};
+    const candidates = [{ index: 0, content: { role: "model", parts: [{ text }] }, ...end }];
+    const usageMetadata = { promptTokenCount: 10, candidatesTokenCount: i + 1, totalTokenCount: 11 + i };
+    response.write(`data: ${JSON.stringify({ candidates, usageMetadata })}\n\n`);
+  }
+  response.end();
+}
 
 function streamReply(response: ServerResponse, id: string): void {
   const head = { id: "chatcmpl-1", object: "chat.completion.chunk", created: 1_700_000_000, model: id };
@@ -95,8 +142,8 @@ const config = {
     catalogRefresh: { enabled: false },
     providers: {
       gw: {
-        baseUrl: `http://127.0.0.1:${MODEL_PORT}/v1`,
-        api: "openai-completions",
+        baseUrl: `http://127.0.0.1:${gatewayProgram === undefined ? MODEL_PORT : `${GATEWAY_PORT}/gw`}${spoken.base}`,
+        api: spoken.api,
         apiKey: fileSecret("modelkey"),
         models: [
           {
@@ -147,6 +194,7 @@ writeFileSync(configFile, JSON.stringify(config), { mode: 0o400 });
 chownSync(configFile, uid, uid);
 
 await new Promise<void>((listening) => model.listen(MODEL_PORT, "127.0.0.1", listening));
+const modelGateway = gatewayProgram === undefined ? undefined : await startModelGateway(gatewayProgram);
 const started = Date.now();
 const gateway = spawn(process.execPath, [join(component, "node_modules/openclaw/openclaw.mjs"), "gateway", "run"], {
   cwd: workspace,
@@ -174,6 +222,53 @@ for (const stream of [gateway.stdout, gateway.stderr])
     log = (log + text).slice(-20_000);
   });
 const exited = new Promise<number | null>((done) => gateway.on("close", done));
+
+/** The model gateway with one route in this format, one grant and one budget; told of all that it logs. */
+async function startModelGateway(program: string) {
+  const credentials = makeFolder("gateway-credentials");
+  writeFileSync(join(credentials, "provider-key"), `${providerKey}\n`);
+  const rates = { input: 1, output: 1, cacheRead: 1, cacheWrite: 1, cacheWrite1h: 1 };
+  const limits = { requestsPerMinute: null, tokensPerMinute: null, concurrentCalls: null };
+  const file = join(credentials, "gateway.json");
+  const route = { name: "gw", provider: spoken?.provider, upstream: `http://127.0.0.1:${MODEL_PORT}` };
+  const configuration = {
+    listen: { host: "127.0.0.1", port: GATEWAY_PORT, adminPort: GATEWAY_PORT + 1 },
+    keys: [{ agent: "main", sha256: [createHash("sha256").update(modelKey).digest("hex")] }],
+    routes: [
+      {
+        ...{ ...route, credential: "provider-key", fallback: null, logContent: false },
+        grants: [{ agent: "main", models: ["scripted"], limits }],
+        prices: { scripted: { ...rates, above: null, contextTokens: 128_000 } },
+      },
+    ],
+    budgets: {
+      ...{ timeZone: "UTC", ledger: join(credentials, "ledger.db"), maxOutputTokens: 4096 },
+      caps: [{ scope: "agent/main", usdPerDay: 10, usdPerMonth: null }],
+    },
+    limits: { bodyBytes: 8 << 20, bufferedBytes: 64 << 20, headerTimeoutMs: 20_000, idleTimeoutMs: 20_000 },
+  };
+  writeFileSync(file, JSON.stringify(configuration));
+  const child = spawn(process.execPath, [program, file], {
+    env: { CREDENTIALS_DIRECTORY: credentials },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let lines = "";
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    lines += text;
+  });
+  while (!lines.includes('"msg":"started"')) {
+    if (child.exitCode !== null) throw new Error(`the model gateway ended with ${child.exitCode}: ${lines}`);
+    await sleep(50);
+  }
+  return {
+    calls: () =>
+      lines
+        .split("\n")
+        .filter((line) => line.includes('"msg":"call"'))
+        .map((line) => JSON.parse(line) as unknown),
+    stop: () => child.kill("SIGKILL"),
+  };
+}
 
 async function statusOf(path: string, init?: RequestInit): Promise<{ status: number; text: string }> {
   const response = await fetch(`http://127.0.0.1:${PORT}${path}`, init);
@@ -206,12 +301,14 @@ try {
   const askMs = Date.now() - asked;
   gateway.kill("SIGTERM");
   const exit = await exited;
-  console.log(JSON.stringify({ readyMs, askMs, refused: refused.status, answer, calls, exit, log }));
+  const logged = modelGateway?.calls() ?? [];
+  console.log(JSON.stringify({ readyMs, askMs, refused: refused.status, answer, calls, logged, exit, log }));
 } catch (error) {
   console.log(JSON.stringify({ error: String(error), log }));
   process.exitCode = 1;
 } finally {
   if (gateway.exitCode === null) gateway.kill("SIGKILL");
   await exited;
+  modelGateway?.stop();
   model.close();
 }
