@@ -124,7 +124,12 @@ describe(`what is left of OpenClaw ${VERSION}`, () => {
   ])("answers through the model gateway in %s's format, under a budget", async (format, path) => {
     const work = join(folder, `smoke-${format}`);
     mkdirSync(work, { mode: 0o755 });
-    const { error, log, ...seen } = await smoke(join(node, "bin", "node"), work, format, join(gateway, "model-gateway.mjs"));
+    const { error, log, ...seen } = await smoke(
+      join(node, "bin", "node"),
+      work,
+      format,
+      join(gateway, "model-gateway.mjs"),
+    );
     expect(error, log).toBeUndefined();
     expect(JSON.parse(seen.answer.text).choices[0].message.content).toBe("the scripted model says 42");
     expect(seen.calls).toMatchObject([{ path, authorized: true }]);
