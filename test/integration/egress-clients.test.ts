@@ -3,7 +3,6 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Report } from "../../runtime/verify/verify.ts";
 import { Internet, PUBLIC } from "./support/internet.ts";
 import { ok, Project } from "./support/project.ts";
 import { packTools } from "./support/toolbox.ts";
@@ -124,25 +123,16 @@ describe("clients without a word of a proxy", { timeout: 200_000 }, () => {
 
   it.each(Object.keys(CLIENTS))("%s reaches an exact name and one by a wildcard, and no other", async (client) => {
     const command = CLIENTS[client] ?? (() => "");
-    const granted = ["granted.example.com", "a.wild.example.com"];
-    const others = ["other.example.com", "wild.example.com"];
-    const order = [...granted, ...others].map(
-      (name) => `timeout 8 sh -c ${quoted(command(name))}; echo " code $?"; echo ---`,
+    for (const name of ["granted.example.com", "a.wild.example.com"])
+      expect(await asAgent(command(name)), name).toContain((ANSWERS[client] ?? ((one) => `${SERVED} ${one}`))(name));
+    for (const name of ["other.example.com", "wild.example.com"]) {
+      const said = await asAgent(`timeout 15 sh -c ${quoted(command(name))}`);
+      expect(said, name).not.toMatch(/served by|cloned/);
+      expect(said, name).not.toMatch(/exit 0$/);
+    }
+    expect(await asAgent(command("granted.example.com"), "bare"), "an agent without a grant").not.toMatch(
+      /served|cloned/,
     );
-    const said = (await asAgent(order.join("\n"))).split("---");
-    for (const [i, name] of granted.entries()) {
-      expect(said[i], name).toContain((ANSWERS[client] ?? ((one) => `${SERVED} ${one}`))(name));
-      expect(said[i], name).toContain(" code 0");
-    }
-    for (const [i, name] of others.entries()) {
-      expect(said[i + granted.length], name).toMatch(/ code [1-9]/);
-      expect(said[i + granted.length], name).not.toMatch(/served by|cloned/);
-    }
-  });
-
-  it("reach nothing from an agent without a grant", async () => {
-    const said = await asAgent(CLIENTS.curl?.("granted.example.com") ?? "", "bare");
-    expect(said).toMatch(/Could not resolve host/);
   });
 });
 
@@ -181,22 +171,5 @@ describe("grants that change while connections stand", { timeout: 300_000 }, () 
     expect(await asAgent("tail -n 1 /tmp/wild")).toContain("cut");
     expect(await heldLast("exact")).toContain("alive");
     expect(await asAgent(CLIENTS.curl?.("a.wild.example.com") ?? "")).not.toContain("served");
-  });
-
-  it("an exact name more is reached too, by names that the host's resolver is asked for after many others", async () => {
-    await deploy(["granted.example.com", "late.example.com", "*.late.example.com"]);
-    expect(await asAgent(CLIENTS.curl?.("late.example.com") ?? "")).toContain(`${SERVED} late.example.com`);
-    for (let i = 0; i < 3; i++)
-      expect(await asAgent(CLIENTS.curl?.("a.late.example.com") ?? "")).toContain(`${SERVED} a.late.example.com`);
-  });
-
-  it("verify holds on it, the resolver among its principals", async () => {
-    const ran = await project.bailiwick(["verify", "reach", "--json"]);
-    const report = JSON.parse(ran.stdout) as Report;
-    expect(report.probes.filter(({ verdict }) => verdict !== "held")).toEqual([]);
-    const ids = report.probes.map(({ id }) => id);
-    expect(ids).toEqual(
-      expect.arrayContaining(["agent/puppet/wildcard/*.late.example.com", "resolver/direct", "resolver/exposure"]),
-    );
   });
 });
