@@ -27,10 +27,6 @@ export function releaseManifest(
   digest: string,
 ): ReleaseManifest {
   const credentials = new Set(principals.flatMap((principal) => unitCredentials(spec, principal)));
-  const seeds = byName(spec.workspaces).flatMap(([name, { seed }]) =>
-    seed === undefined ? [] : [{ path: workspacePath(name), component: provided.digest(seedComponent(name)) }],
-  );
-  const quotas = workspaceQuotas(spec);
   return {
     apiVersion: "bailiwick/v1",
     host: spec.name,
@@ -52,8 +48,7 @@ export function releaseManifest(
     acls: principals.flatMap(({ id, user }) =>
       workspaceMounts(spec, id).map(({ source, mode }) => ({ path: source, user, mode })),
     ),
-    ...(seeds.length === 0 ? {} : { seeds }),
-    ...(quotas.length === 0 ? {} : { quotas }),
+    ...workspaceParts(spec, provided),
     credentials: [...credentials].sort().map((name) => ({ name, version: provided.credential(name).version })),
     admins: byName(spec.access.admins).map(([name, { uid }]) => ({ name, uid })),
     agents: byName(spec.agents).map(([name, { uid, runtime }]) => ({
@@ -69,6 +64,15 @@ export function releaseManifest(
             : { path: runtime.ask, model: name, credential: null },
     })),
   };
+}
+
+/** What a release does to workspaces besides mounting them. It stands in a file too, for the release's digest to know of it. */
+export function workspaceParts(spec: HostSpec, provided: Provided): Pick<ReleaseManifest, "seeds" | "quotas"> {
+  const seeds = byName(spec.workspaces).flatMap(([name, { seed }]) =>
+    seed === undefined ? [] : [{ path: workspacePath(name), component: provided.digest(seedComponent(name)) }],
+  );
+  const quotas = workspaceQuotas(spec);
+  return { ...(seeds.length === 0 ? {} : { seeds }), ...(quotas.length === 0 ? {} : { quotas }) };
 }
 
 function readyEndpoint(spec: HostSpec, { kind, name, port }: Principal): { port: number; path: string } | null {

@@ -1,11 +1,12 @@
 import { renderFirewall } from "../../policy/egress/firewall.ts";
 import { HAPROXY_RELOAD, renderHaproxy } from "../../policy/egress/haproxy.ts";
 import { hostPrincipals } from "../../policy/egress/principals.ts";
+import { canonicalJson } from "../../spec/digest.ts";
 import { type ReleaseFile, ReleaseManifest, releaseDigest } from "../../spec/manifest.ts";
 import { accountFiles } from "./accounts.ts";
 import { configFiles, gatewayFile, resolvConf, resolverFile } from "./configs.ts";
 import type { Release, ReleaseInput } from "./input.ts";
-import { releaseManifest } from "./manifest.ts";
+import { releaseManifest, workspaceParts } from "./manifest.ts";
 import { Provided } from "./requirements.ts";
 import { unitFiles } from "./units.ts";
 
@@ -36,6 +37,8 @@ export function renderRelease(input: ReleaseInput): Release {
       text("etc/egress/haproxy.cfg", renderHaproxy(principals, resolvers, ipv6Only)),
       text("etc/egress/reload.py", HAPROXY_RELOAD),
     );
+  const parts = workspaceParts(spec, provided);
+  if (Object.keys(parts).length > 0) files.push(text("etc/workspaces.json", `${canonicalJson(parts)}\n`));
   const digest = releaseDigest(files);
   const manifest = ReleaseManifest.parse(releaseManifest(input, principals, provided, digest));
   files.push(text("manifest.json", `${JSON.stringify(manifest, null, 2)}\n`));

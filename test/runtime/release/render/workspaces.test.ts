@@ -1,0 +1,27 @@
+import { expect, it } from "vitest";
+import type { WorkspaceSpec } from "../../../../runtime/policy/workspaces/schema.ts";
+import { renderRelease } from "../../../../runtime/release/render/release.ts";
+import { sampleInput, sampleSpec } from "./sample.ts";
+
+const release = (repo: WorkspaceSpec, seedDigest?: string) => {
+  const input = sampleInput(sampleSpec((spec) => Object.assign(spec.workspaces, { repo })));
+  const components = seedDigest === undefined ? input.components : { ...input.components, "seed-repo": seedDigest };
+  return renderRelease({ ...input, components });
+};
+const seed: WorkspaceSpec = { seed: { kind: "folder", source: "./seed" } };
+
+it("another quota, or a seed of other files, is another release, and changes no unit", () => {
+  const all = [
+    release({}),
+    release({ quotaMiB: 32 }),
+    release({ quotaMiB: 64 }),
+    release(seed),
+    release(seed, "b".repeat(64)),
+  ];
+  expect(new Set(all.map(({ digest }) => digest)).size).toBe(all.length);
+  const units = all.map(({ files }) => JSON.stringify(files.filter(({ path }) => path.startsWith("units/"))));
+  expect(new Set(units).size).toBe(1);
+  expect(all.at(-1)?.manifest.seeds).toEqual([
+    { path: "/var/lib/bailiwick/workspaces/repo", component: "b".repeat(64) },
+  ]);
+});
