@@ -21,8 +21,6 @@ if [ ! -d $keep ]; then
   for unit in haproxy auditd audit-rules; do
     [ "$(systemctl is-enabled $unit 2>/dev/null)" != masked ] || echo $unit
   done >$keep.new/masked
-  # the baseline has sshd run by its service
-  [ "$(systemctl is-enabled ssh.socket 2>/dev/null)" != enabled ] || echo enabled >$keep.new/ssh-socket
   sync -f $keep.new
   mv $keep.new $keep
 fi

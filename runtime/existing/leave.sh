@@ -31,13 +31,7 @@ while read -r account; do passwd --quiet --unlock "$account"; done <$keep/passwo
 systemctl daemon-reload
 systemctl restart systemd-journald
 sshd -t || exit 1
-if [ -e $keep/ssh-socket ]; then
-  systemctl disable --quiet ssh.service
-  systemctl stop ssh.service # the sessions go on
-  systemctl enable --quiet --now ssh.socket || exit 1
-else
-  systemctl reload ssh || exit 1
-fi
+systemctl reload ssh || exit 1
 
 dpkg-query -W -f '${Package}\n' | grep -vxFf $keep/packages | tr '\n' ' ' | sed -n 's/\(..*\) $/packages: \1\n/p'
 echo "kernel settings, and /tmp, /var/tmp and /dev/shm without programs: until it reboots"

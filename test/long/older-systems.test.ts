@@ -13,7 +13,7 @@ import { rackApp, rackUserData } from "../integration/support/rack.ts";
 
 // Existing machines with real root file systems of older systems, whose nft has no `persist`, so that their firewall is watched
 // and not owned, and whose systemd refuses nobody a port. What is the same as on Debian 13 is shown by
-// existing-machine.test.ts. Ubuntu's starts sshd by a socket.
+// existing-machine.test.ts.
 const SYSTEMS = [
   {
     os: "debian-12",
@@ -22,14 +22,6 @@ const SYSTEMS = [
     systemd: "systemd 252",
     nft: "v1.0.6",
     sshd: /OpenSSH_9\.2/,
-  },
-  {
-    os: "ubuntu-24.04",
-    id: 12_000_002,
-    release: "ubuntu 24.04",
-    systemd: "systemd 255",
-    nft: "v1.0.9",
-    sshd: /OpenSSH_9\.6/,
   },
 ] as const;
 

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import { toolHash } from "../../spec/tool-definitions.ts";
-import { egressNames } from "../egress/names.ts";
+import { egressNames, egressZones } from "../egress/names.ts";
 import type { GuardConfig, PinnedTool, ToolDefinition } from "../tools/schema.ts";
 import { workspaceMounts } from "../workspaces/mounts.ts";
 import { SHELL_TOOL, type ShellGrant } from "./schema.ts";
@@ -41,6 +41,7 @@ function definition(spec: HostSpec, { agent, seconds, outputBytes }: ShellGrant)
   const seen = mounts.map(({ target, mode }) => `${target} (${mode === "rw" ? "read and write" : "read only"})`);
   const names = [
     ...egressNames(spec, `shell/${agent}`),
+    ...egressZones(spec, `shell/${agent}`).map((zone) => `every name of one label before ${zone}`),
     ...spec.grants.connect
       .filter(({ principal }) => principal === `shell/${agent}`)
       .map(({ host, port }) => `${host} port ${port}`),

@@ -1,5 +1,4 @@
 import { resolve } from "node:path";
-import type { OperatingSystem } from "../../../runtime/spec/operating-system.ts";
 import { OPERATOR } from "./hetzner/hosts.ts";
 
 const PUPPET = resolve(import.meta.dirname, "puppet");
@@ -28,7 +27,7 @@ export interface RackOptions {
   /** Public key line of admin `ada`. */
   readonly key: string;
   readonly hostKey: string;
-  readonly os?: OperatingSystem;
+  readonly os?: "debian-12";
   readonly adopt?: boolean;
 }
 
