@@ -1,6 +1,7 @@
 import { Fn } from "cdktf";
 import { describe, expect, it } from "vitest";
 import type { AgentHost, LocalMachine, ShellProps } from "../../constructs/index.ts";
+import { shellConfig } from "../../runtime/policy/shell/shell.ts";
 import { principalUid } from "../../runtime/spec/names.ts";
 import { aHost } from "./synthesised.ts";
 
@@ -50,6 +51,23 @@ describe("an agent's shell", () => {
         { principal: "shell/ops", host: "10.0.0.5", port: 5432 },
       ],
     });
+  });
+
+  it("may have a wildcard of its own, of which synth warns, and which its tool tells the agent of", () => {
+    const { host, shell } = withShell();
+    shell.allowEgress("*.example.com");
+    const spec = host.toSpec();
+    expect(spec.grants.egress).toEqual([{ principal: "shell/ops", name: "*.example.com" }]);
+    const warnings = host.node
+      .findAll()
+      .flatMap(({ node }) => node.metadata.filter(({ type }) => /warn/i.test(type)).map(({ data }) => String(data)));
+    expect(warnings).toEqual([
+      expect.stringContaining('agents.ops.shell.allowEgress("*.example.com"): grants every name'),
+    ]);
+    const [grant] = spec.grants.shell ?? [];
+    expect(JSON.stringify(grant === undefined ? null : shellConfig(spec, grant))).toContain(
+      "every name of one label before example.com",
+    );
   });
 
   it("is nowhere in the spec of a host without one", () => {
