@@ -121,6 +121,11 @@ describe("the log", () => {
     ["neighbours.example.com", "unlisted"],
     ["api.anthropic.com", "unlisted"],
     ["c2VjcmV0.granted.example.com".toLowerCase(), "unlisted"],
+    ["wild.example.com", "unlisted"],
+    ["b.a.wild.example.com", "unlisted"],
+    ["aa%0A.wild.example.com", "unlisted"],
+    ["a.wild.example.com.", "unlisted"],
+    ["inner.wild.example.com", "private-address"],
     ["-", "unlisted"],
     ["inner.example.com", "private-address"],
     ["metadata.example.com", "private-address"],
@@ -172,6 +177,16 @@ describe("the log", () => {
     expect(kept).toBeGreaterThan(0);
     expect(kept).toBeLessThan(10_000);
     expect(await count("siege-beside")).toBe(1);
+  });
+});
+
+describe("a wildcard", () => {
+  it("is reached as it was granted, by the agent's own resolver, in any case", async () => {
+    for (const name of ["a.wild.example.com", "A.WILD.Example.Com"])
+      expect(await bed.attempt(`served(tls(socket.gethostbyname("${name}"), "${name}"), E["public4"])`), name).toEqual({
+        ok: true,
+        met: "success",
+      });
   });
 });
 

@@ -14,6 +14,11 @@ const NAMES = {
   "granted.example.com": PUBLIC,
   "c2VjcmV0.granted.example.com": PUBLIC,
   "other.example.com": PUBLIC,
+  "wild.example.com": PUBLIC,
+  "a.wild.example.com": PUBLIC,
+  "b.a.wild.example.com": PUBLIC,
+  "notwild.example.com": PUBLIC,
+  "inner.wild.example.com": PRIVATE,
   "neighbours.example.com": PUBLIC,
   "shell.example.com": PUBLIC,
   "api.anthropic.com": PUBLIC,
@@ -52,8 +57,9 @@ puppet
   .allowEgress("inner.example.com")
   .allowEgress("metadata.example.com")
   .allowEgress("rebind.example.com")
+  .allowEgress("*.wild.example.com")
   .allowAddress("${PRIVATE}", 22);
-neighbour.allowEgress("neighbours.example.com");
+neighbour.allowEgress("neighbours.example.com").allowEgress("*.theirs.example.com");
 puppet.grantShell().allowEgress("shell.example.com");
 const server = (name, of, args) =>
   host.addMcpServer(name, McpPackage.npm("mcp", { package: "@modelcontextprotocol/server-" + of, args }));

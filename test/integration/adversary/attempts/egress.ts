@@ -5,6 +5,8 @@ const PROXY = "the egress proxy: only names granted to this principal";
 const RESOLVED = "the egress proxy: it connects to where it resolved the name itself, never to what was dialled";
 const PRIVATE = "the egress proxy and the firewall's chain for it: addresses that are not public";
 const HOSTS = "its own hosts file and an empty resolv.conf: nothing answers DNS";
+const RESOLVER =
+  "the resolver of wildcards, which asks nobody: one label below a granted domain, and one address for all";
 const METADATA = "the base table: metadata services are root's";
 const UNRESOLVED = /^unresolved/;
 
@@ -114,6 +116,55 @@ assert s.recv(100)`,
     stoppedBy: PROXY,
     meets: TURNED_AWAY,
     code: 'tls(E["public4"], "notgranted.example.com")',
+  },
+  {
+    ...user,
+    name: "reach the domain below which it was granted all names",
+    stoppedBy: PROXY,
+    meets: TURNED_AWAY,
+    code: 'tls(E["public4"], "wild.example.com")',
+  },
+  {
+    ...user,
+    name: "reach a name of two labels below a wildcard",
+    stoppedBy: PROXY,
+    meets: TURNED_AWAY,
+    code: 'tls(E["public4"], "b.a.wild.example.com")',
+  },
+  {
+    ...user,
+    name: "reach a name that ends in a wildcard's domain without a dot before it",
+    stoppedBy: PROXY,
+    meets: TURNED_AWAY,
+    code: 'tls(E["public4"], "notwild.example.com")',
+  },
+  {
+    ...user,
+    name: "reach a name below its neighbour's wildcard",
+    stoppedBy: PROXY,
+    meets: TURNED_AWAY,
+    code: 'shake(opened(E["public4"], 443), hello("x.theirs.example.com"))',
+  },
+  {
+    ...user,
+    name: "have a name with a line end taken for one below a wildcard",
+    stoppedBy: PROXY,
+    meets: TURNED_AWAY,
+    code: 'shake(opened(E["public4"], 443), hello("aaa.wild.example.com", b"aa\\n.wild.example.com"))',
+  },
+  {
+    ...user,
+    name: "have a name with a dot at its end taken for one below a wildcard",
+    stoppedBy: PROXY,
+    meets: TURNED_AWAY,
+    code: 'shake(opened(E["public4"], 443), hello("aa.wild.example.com", b"a.wild.example.com."))',
+  },
+  {
+    ...user,
+    name: "reach a private address by a name below a wildcard that leads there",
+    stoppedBy: PRIVATE,
+    meets: TURNED_AWAY,
+    code: 'served(tls(socket.gethostbyname("inner.wild.example.com"), "inner.wild.example.com"), E["private4"])',
   },
   {
     ...user,
@@ -248,6 +299,31 @@ else:
     stoppedBy: HOSTS,
     meets: UNRESOLVED,
     code: 'socket.getaddrinfo("c2VjcmV0.granted.example.com", 443)',
+  },
+  {
+    ...user,
+    name: "resolve a name of two labels below a wildcard",
+    stoppedBy: RESOLVER,
+    meets: UNRESOLVED,
+    code: 'socket.getaddrinfo("b.a.wild.example.com", 443)',
+  },
+  {
+    ...user,
+    name: "have the world's name servers asked for a label below a wildcard, by DNS",
+    stoppedBy: RESOLVER,
+    meets: /^answered by the host itself/,
+    code: `
+if b"\\xc0\\x00\\x02\\x01" in udp("127.0.0.1", 53, question("c2VjcmV0.wild.example.com")):
+    raise Stopped("answered by the host itself")`,
+    controlCode:
+      'assert udp(E["resolver"], 53, question("a.wild.example.com")).endswith(socket.inet_aton(E["public4"]))',
+  },
+  {
+    ...root,
+    name: "ask the resolver for what its neighbour may",
+    stoppedBy: "the firewall: a port of the resolver is its principal's",
+    meets: REFUSED,
+    code: 'assert socket.inet_aton("192.0.2.1") in udp("127.0.0.1", E["neighbourEgressPort"], question("x.theirs.example.com"))',
   },
   {
     ...root,
