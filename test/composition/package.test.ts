@@ -68,7 +68,7 @@ describe("the kit as a package of another project", () => {
   });
 
   it("synthesises the team's own stack, with its volume and its outputs, and names the package's own command", () => {
-    execFileSync(process.execPath, ["--import", "tsx", "main.ts"], { cwd: folder, stdio: "pipe" });
+    execFileSync(process.execPath, [resolve("test/run-typescript.mjs"), "main.ts"], { cwd: folder, stdio: "pipe" });
     const stack = join(folder, "cdktf.out/stacks/team");
     const tf = JSON.parse(readFileSync(join(stack, "cdk.tf.json"), "utf8"));
     parseHostSpec(JSON.parse(readFileSync(join(stack, "bailiwick/ours.json"), "utf8")));

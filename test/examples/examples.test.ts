@@ -19,7 +19,7 @@ describe("examples", () => {
   it.each(names)("%s synthesises", (name) => {
     const outdir = join(folder, name);
     const env = { ...process.env, CDKTF_OUTDIR: outdir, XDG_CONFIG_HOME: folder };
-    execFileSync(process.execPath, ["--import", "tsx", `examples/${name}/main.ts`], { env, stdio: "pipe" });
+    execFileSync(process.execPath, ["test/run-typescript.mjs", `examples/${name}/main.ts`], { env, stdio: "pipe" });
     const specs = join(outdir, "stacks", name, "bailiwick");
     const files = readdirSync(specs);
     expect(files.length).toBeGreaterThan(0);

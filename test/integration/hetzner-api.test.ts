@@ -265,7 +265,7 @@ describe.skipIf(why !== undefined)("the real Hetzner provider", () => {
     const folder = mkdtempSync(join(tmpdir(), "bailiwick-hetzner-"));
     const settings = {
       ...{ language: "typescript", projectId: "test", sendCrashReports: "false" },
-      app: `node --import tsx ${resolve("stacks/main.ts")}`,
+      app: `node ${resolve("test/run-typescript.mjs")} ${resolve("stacks/main.ts")}`,
       context: { "bailiwick:command": resolve("test/stacks/recording-command.mjs") },
     };
     writeFileSync(join(folder, "cdktf.json"), JSON.stringify(settings));

@@ -29,7 +29,7 @@ describe.skipIf(terraformMissing)(`deployed by cdktf${terraformMissing ? ` (${NO
     project = new TerraformProject();
     const settings = {
       language: "typescript",
-      app: "node --import tsx main.ts",
+      app: `node ${resolve("test/run-typescript.mjs")} main.ts`,
       projectId: "test",
       sendCrashReports: "false",
       context: { "bailiwick:command": resolve("test/stacks/recording-command.mjs") },

@@ -14,6 +14,7 @@ export interface Ran {
 }
 
 const root = resolve(import.meta.dirname, "../../..");
+const TYPESCRIPT = join(root, "test/run-typescript.mjs");
 
 /**
  * A team's own project in a folder of its own, using this clone as its kit: what its users do, with the real
@@ -33,7 +34,7 @@ export class Project {
     this.dir = mkdtempSync(join(tmpdir(), "bailiwick-project-"));
     const config = {
       language: "typescript",
-      app: "node --import tsx main.ts",
+      app: `node ${TYPESCRIPT} main.ts`,
       projectId: "test",
       sendCrashReports: "false",
     };
@@ -72,7 +73,7 @@ export class Project {
   async build(host: string): Promise<void> {
     const bailiwick = join(root, "bin/bailiwick.mjs");
     for (const args of [
-      ["--import", "tsx", "main.ts"],
+      [TYPESCRIPT, "main.ts"],
       [bailiwick, "local", "image"],
       [bailiwick, "bundle", host],
     ])
