@@ -98,13 +98,26 @@ async function startPasta(names: SlotNames): Promise<void> {
   const unit = [`--unit=${names.unit}-uplink`, "--slice=machine.slice", "--collect", "--quiet"];
   if (runsUnderSystemd())
     await run("systemd-run", [...unit, "-p", "Type=forking", "-p", `PIDFile=${names.pastaPid}`, "pasta", ...args]);
-  else await run("pasta", args); // puts itself into the background, away from its caller's output
+  else await afterTheOneBefore(() => run("pasta", args)); // puts itself into the background, away from its caller's output
   for (let i = 0; i < 50; i++) {
     if ((await pastaPid(names)) !== undefined) return;
     await sleep(20);
   }
   const log = await readFile(names.pastaLog, "utf8").catch(() => "");
   throw new Error(`pasta gave ${names.name} no way out; its log says:\n${log.trim()}`);
+}
+
+/** The device of a pasta that was killed is there for a moment longer, and no other can have it. */
+async function afterTheOneBefore(start: () => Promise<unknown>): Promise<void> {
+  for (let i = 0; ; i++) {
+    try {
+      await start();
+      return;
+    } catch (error) {
+      if (i === 20 || !/tun socket/.test(String(error))) throw error;
+    }
+    await sleep(100);
+  }
 }
 
 async function stopPasta(names: SlotNames): Promise<void> {

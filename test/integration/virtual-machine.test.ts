@@ -132,13 +132,14 @@ print("left it")`;
     it("gets no more of the processors", { timeout: LONG }, async () => {
       const spin = (seconds: number) =>
         `for i in 1 2 3; do timeout ${seconds} sh -c "while :; do :; done" & done; wait`;
-      const share = async (cgroup: string) => {
-        const read = `awk "/usage_usec/{print \\$2}" /sys/fs/cgroup/system.slice/${cgroup}/cpu.stat; date +%s%N`;
-        const [from, began, to, ended] = (await asRoot(`${read}; sleep 6; ${read}`)).split("\n").map(Number);
+      const share = async (unit: string) => {
+        const group = `/sys/fs/cgroup/system.slice/${unit}`;
+        const begun = `until [ $(wc -l <${group}/cgroup.procs) -ge 6 ]; do sleep 0.2; done`;
+        const read = `awk "/usage_usec/{print \\$2}" ${group}/cpu.stat; date +%s%N`;
+        const [from, began, to, ended] = (await asRoot(`${begun}; ${read}; sleep 6; ${read}`)).split("\n").map(Number);
         return ((to ?? 0) - (from ?? 0)) / (((ended ?? 0) - (began ?? 0)) / 1000);
       };
       const spinning = order(`sh ${spin(18)}`);
-      await sleep(3000);
       const bounded = await share("bailiwick-agent-puppet.service");
       await spinning;
       await asRoot(`systemd-run --quiet --collect --unit spin sh -c '${spin(120)}'`);
