@@ -67,7 +67,9 @@ describe("the kit as a package of another project", () => {
     expect(readdirSync(join(kit, "runtime/bundle/node"))).toEqual(["package-lock.json", "package.json"]);
   });
 
-  it("synthesises the team's own stack, with its volume and its outputs, and names the package's own command", () => {
+  it("synthesises the team's own stack, with its volume and its outputs, and names the package's own command", {
+    timeout: 90_000,
+  }, () => {
     execFileSync(process.execPath, [resolve("test/run-typescript.mjs"), "main.ts"], { cwd: folder, stdio: "pipe" });
     const stack = join(folder, "cdktf.out/stacks/team");
     const tf = JSON.parse(readFileSync(join(stack, "cdk.tf.json"), "utf8"));

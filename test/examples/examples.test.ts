@@ -16,7 +16,7 @@ describe("examples", () => {
 
   afterAll(() => rmSync(folder, { recursive: true }));
 
-  it.each(names)("%s synthesises", (name) => {
+  it.each(names)("%s synthesises", { timeout: 90_000 }, (name) => {
     const outdir = join(folder, name);
     const env = { ...process.env, CDKTF_OUTDIR: outdir, XDG_CONFIG_HOME: folder };
     execFileSync(process.execPath, ["test/run-typescript.mjs", `examples/${name}/main.ts`], { env, stdio: "pipe" });
