@@ -13,7 +13,7 @@ import { digestOf } from "../../spec/digest.ts";
 export const EXPOSURE_GATE = 2;
 
 function exposureGate(principal: Principal): number {
-  if (principal.kind === "guard") return 1.5;
+  if (principal.kind === "guard" || principal.kind === "gateway") return 1.5;
   if (isOffline(principal)) return 1;
   if (principal.kind === "mcp") return 1.8;
   return EXPOSURE_GATE;

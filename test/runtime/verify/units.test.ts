@@ -196,6 +196,13 @@ describe("systemd's rating", () => {
     expect(rated("9.6").verdict).toBe("broken");
   });
 
+  it("of the gateway, which holds the providers' keys, may be no more than 1.5", () => {
+    const gateway = (exposure: string) =>
+      judge("gateway/exposure")(printed(`→ Overall exposure level for bailiwick-gateway.service: ${exposure} OK 🙂\n`));
+    expect(gateway("1.5").verdict).toBe("held");
+    expect(gateway("1.6").verdict).toBe("broken");
+  });
+
   it("proves nothing when there is none", () => {
     expect(judge("agent/ops/exposure")(exited(1)).verdict).toBe("unprovable");
     expect(judge("agent/ops/exposure")(printed("")).verdict).toBe("unprovable");
