@@ -77,7 +77,7 @@ export class Shell {
   /**
    * Commands may connect to this one exact name, as `agent.allowEgress` lets an agent. What the agent itself may reach, they
    * may not.
-   * @param name lower-case DNS name such as `registry.npmjs.org`; or a wildcard, as there
+   * @param name lower-case DNS name such as `packages.example.com`; or a wildcard, as there
    * @throws Refusal for `*`, a wildcard where strangers have names or with a port, a URL, a port in the name, an IP address, a token, or a name granted before
    */
   allowEgress(name: string, props: EgressProps = {}): this {
