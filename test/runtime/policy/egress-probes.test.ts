@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { egressProbes, egressVerdict } from "../../../runtime/policy/egress/probes.ts";
+import { egressVerdict } from "../../../runtime/policy/egress/granted-probes.ts";
+import { egressProbes } from "../../../runtime/policy/egress/probes.ts";
 import type { Outcome, ProbedHost } from "../../../runtime/policy/probe.ts";
 import { principalPort, principalUid } from "../../../runtime/spec/names.ts";
 import { done, failed, judgeOf, probeOf, sampleSubject } from "./judged.ts";
