@@ -8,7 +8,7 @@ import { Name, PRINCIPAL_UIDS, principalUid } from "../runtime/spec/names.ts";
 import { Access } from "./access.ts";
 import { Agent } from "./agent.ts";
 import { type LimitProps, limitsOf } from "./agent-limits.ts";
-import { type AssembledSpec, assembleSpec, secretsOf } from "./assemble-spec.ts";
+import { type AssembledSpec, assembleSpec } from "./assemble-spec.ts";
 import { Bootstrap } from "./bootstrap.ts";
 import { type BudgetProps, budgetOf } from "./budget.ts";
 import { checkAtSynth } from "./checks/at-synth.ts";
@@ -24,7 +24,6 @@ import { ModelProvider } from "./model-provider.ts";
 import { checked, knownKeys, Refusal, refuse } from "./refuse.ts";
 import { addRelease } from "./release.ts";
 import { Runtime } from "./runtime.ts";
-import type { Secret } from "./secret.ts";
 import { specFile, writeSpecAtSynth } from "./spec-files.ts";
 import { untraced } from "./untraced.ts";
 import { type FirstBoot, firstBoot } from "./user-data.ts";
@@ -217,7 +216,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       refuse(`${path}.fallback`, fallback, "give what addModel of this host returned");
     if (!(provider instanceof ModelProvider)) refuse(path, provider, "give a ModelProvider, such as .anthropic({…})");
     const { apiKey } = provider;
-    if (apiKey !== null) this.#oneSource(path, apiKey);
+    if (apiKey !== null) this.#book.refer(path, apiKey);
     const uid = provider.onHost ? principalUid(`model/${name}`) : null;
     if (uid !== null) this.#freeUid(path, uid);
     const budget = budgetOf(`${path}.budget`, props.budget);
@@ -280,7 +279,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     const path = this.#book.path(`addMcpServer("${String(name)}")`);
     this.#free(path, "MCP server", name, this.#mcpServers);
     if (!(source instanceof McpPackage)) refuse(path, source, "give McpPackage.npm(…) or McpPackage.remote({…})");
-    for (const secret of source.secrets) this.#oneSource(path, secret);
+    for (const secret of source.secrets) this.#book.refer(path, secret);
     const uid = source.source.kind === "npm" ? principalUid(`mcp/${name}`) : null;
     if (uid !== null) this.#freeUid(path, uid);
     const server = new McpServer(this, this.#book, name, source, uid);
@@ -337,8 +336,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   }
 
   #realKeys(): boolean {
-    const secrets = [...this.#mcpServers.values()].some((server) => server.package.secrets.length > 0);
-    return secrets || [...this.#models.values()].some(({ provider }) => !provider.onHost);
+    return this.#book.secrets.length > 0 || [...this.#models.values()].some(({ provider }) => !provider.onHost);
   }
 
   #problems(): string[] {
@@ -355,15 +353,6 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   #missing(): string {
     const missing = [...new Set([...this.access.missing, ...this.#review().missing])];
     return missing.length === 0 ? "" : terraformLiteral(this.#book.path(missing.join("\n")));
-  }
-
-  #oneSource(path: string, wanted: Secret): void {
-    const known = secretsOf([...this.#models.values()], [...this.#mcpServers.values()]);
-    const other = known.find((secret) => secret.name === wanted.name);
-    if (other !== undefined && canonicalJson(other.source) !== canonicalJson(wanted.source))
-      throw new Refusal(
-        `${path}: received a second secret named "${wanted.name}" with another source; name one of them otherwise, as { name: "…" }`,
-      );
   }
 
   #free(path: string, kind: string, name: string, taken: ReadonlyMap<string, unknown>): void {

@@ -10,7 +10,6 @@ import type { McpServer } from "./mcp-server.ts";
 import type { Model } from "./model.ts";
 import type { ModelProvider } from "./model-provider.ts";
 import { listPrice } from "./prices.ts";
-import type { Secret } from "./secret.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface HostParts {
@@ -63,7 +62,7 @@ export function assembleSpec(host: HostParts): AssembledSpec {
       ),
       from: from.map((network, i) => bind(`access.from[${i}]`, network)),
     },
-    secrets: Object.fromEntries(secretsOf(host.models, host.mcpServers).map(({ name, source }) => [name, { source }])),
+    secrets: Object.fromEntries(host.grants.secrets.map(({ name, source }) => [name, { source }])),
     models: Object.fromEntries(
       host.models.map(({ name, uid, provider, budget, fallback, logContent }) => [
         name,
@@ -124,13 +123,4 @@ function grantedPrices(grants: GrantBook, name: string, provider: ModelProvider)
 
 function serverEntry({ name, uid, package: { source }, pinned }: McpServer) {
   return [name, { uid, source, tools: pinned }] as const;
-}
-
-/** Secrets that a host's models and MCP servers refer to, each name once. */
-export function secretsOf(models: readonly Model[], servers: readonly McpServer[]): Secret[] {
-  const secrets = [
-    ...models.flatMap(({ provider }) => (provider.apiKey === null ? [] : [provider.apiKey])),
-    ...servers.flatMap((server) => server.package.secrets),
-  ];
-  return [...new Map(secrets.map((secret) => [secret.name, secret])).values()];
 }

@@ -1,5 +1,7 @@
+import { canonicalJson } from "../runtime/spec/digest.ts";
 import type { HostSpec } from "../runtime/spec/host-spec.ts";
 import { Refusal } from "./refuse.ts";
+import type { Secret } from "./secret.ts";
 import type { Shell } from "./shell.ts";
 
 type Grants = HostSpec["grants"];
@@ -17,6 +19,8 @@ export class GrantBook {
   readonly #connect: Grants["connect"] = [];
   readonly #call: NonNullable<Grants["call"]> = [];
   readonly #shells: Shell[] = [];
+  readonly #read: NonNullable<Grants["read"]> = [];
+  readonly #secrets = new Map<string, Secret>();
 
   constructor(host: string) {
     this.host = host;
@@ -98,6 +102,32 @@ export class GrantBook {
     this.#shells.push(shell);
   }
 
+  read(principal: string, secret: Secret): void {
+    const path = `secrets.${secret.name}.grantRead`;
+    if (this.#read.some((g) => g.principal === principal && g.secret === secret.name))
+      this.#twice(path, `secret "${secret.name}" to "${principal}"`, "once is enough");
+    this.refer(this.path(path), secret);
+    this.#read.push({ secret: secret.name, principal });
+  }
+
+  /**
+   * Takes a secret that something of the host refers to.
+   * @throws Refusal if another of that name comes from elsewhere
+   */
+  refer(path: string, secret: Secret): void {
+    const other = this.#secrets.get(secret.name);
+    if (other !== undefined && canonicalJson(other.source) !== canonicalJson(secret.source))
+      throw new Refusal(
+        `${path}: received a second secret named "${secret.name}" with another source; name one of them otherwise, as { name: "…" }`,
+      );
+    this.#secrets.set(secret.name, secret);
+  }
+
+  /** Every secret that something of the host refers to. */
+  get secrets(): readonly Secret[] {
+    return [...this.#secrets.values()];
+  }
+
   /** The shells that were granted: each a principal of the host. */
   get shells(): readonly Shell[] {
     return this.#shells;
@@ -112,6 +142,7 @@ export class GrantBook {
       egress: [...this.#egress],
       connect: [...this.#connect],
       ...(this.#call.length === 0 ? {} : { call: [...this.#call] }),
+      ...(this.#read.length === 0 ? {} : { read: [...this.#read] }),
     };
   }
 

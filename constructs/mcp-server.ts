@@ -35,12 +35,13 @@ export class McpServer extends Construct {
   readonly package: McpPackage;
   /** Unix uid of a server that runs on the host; null for a remote one. */
   readonly uid: number | null;
-  readonly #book: GrantBook;
+  /** @internal */
+  readonly book: GrantBook;
 
   /** @internal use `host.addMcpServer` */
   constructor(scope: Construct, book: GrantBook, name: string, source: McpPackage, uid: number | null) {
     super(scope, `mcp-server-${name}`);
-    this.#book = book;
+    this.book = book;
     this.name = name;
     this.package = source;
     this.uid = uid;
@@ -53,8 +54,8 @@ export class McpServer extends Construct {
    * does not have, a token, or a second grant of this server to the same agent
    */
   grantCall(agent: Agent, tools: readonly (string | ToolGrantProps)[]): this {
-    const path = this.#book.path(`mcpServers.${this.name}.grantCall`);
-    const grantee = granteeOf(this.#book, path, agent);
+    const path = this.book.path(`mcpServers.${this.name}.grantCall`);
+    const grantee = granteeOf(this.book, path, agent);
     if (!Array.isArray(tools) || tools.length === 0) refuse(path, tools, 'name at least one tool, as ["list_issues"]');
     const granted = tools.map((tool: string | ToolGrantProps, i) => grantedTool(`${path} tools[${i}]`, tool));
     const pinned = pinnedTools(path, this.name, this.package.source);
@@ -64,7 +65,7 @@ export class McpServer extends Construct {
       if (granted.findIndex(({ name }) => name === tool.name) !== i)
         refuse(`${path} tools[${i}]`, tool.name, "it is in the list twice; remove one");
     });
-    this.#book.call({ agent: grantee.name, server: this.name, tools: granted });
+    this.book.call({ agent: grantee.name, server: this.name, tools: granted });
     return this;
   }
 
@@ -75,11 +76,11 @@ export class McpServer extends Construct {
    */
   allowEgress(name: string): this {
     const inner = `mcpServers.${this.name}.allowEgress`;
-    const path = this.#book.path(inner);
+    const path = this.book.path(inner);
     if (this.uid === null)
       throw new Refusal(`${path}: "${this.name}" does not run on this host; what it reaches is its own host's to say`);
     const wildcard = typeof name === "string" && name.includes("*");
-    this.#book.egress(inner, {
+    this.book.egress(inner, {
       principal: `mcp/${this.name}`,
       name: checked(path, wildcard ? WildcardName : DnsName, name),
     });
@@ -89,16 +90,16 @@ export class McpServer extends Construct {
 
   /** @internal @throws Refusal if it is another host's */
   requireOn(book: GrantBook, path: string): void {
-    if (book !== this.#book)
+    if (book !== this.book)
       throw new Refusal(
-        `${path}: received MCP server "${this.name}" of host "${this.#book.host}"; a grant stays within one host: add what is granted to "${this.#book.host}" too, and grant that`,
+        `${path}: received MCP server "${this.name}" of host "${this.book.host}"; a grant stays within one host: add what is granted to "${this.book.host}" too, and grant that`,
       );
   }
 
   /** @internal its tools as pinned, if anything of it is granted: without a grant no lock entry is needed, or looked at */
   get pinned() {
-    const path = this.#book.path(`mcpServers.${this.name}`);
-    const granted = this.#book.all().call?.some(({ server }) => server === this.name) ?? false;
+    const path = this.book.path(`mcpServers.${this.name}`);
+    const granted = this.book.all().call?.some(({ server }) => server === this.name) ?? false;
     return granted ? pinnedTools(path, this.name, this.package.source) : [];
   }
 }

@@ -60,7 +60,8 @@ export class Model extends Construct {
   readonly fallback: string | null;
   /** Whether what is asked and answered is logged. */
   readonly logContent: boolean;
-  readonly #book: GrantBook;
+  /** @internal */
+  readonly book: GrantBook;
 
   /** @internal use `host.addModel` */
   constructor(
@@ -76,7 +77,7 @@ export class Model extends Construct {
     },
   ) {
     super(scope, `model-${name}`);
-    this.#book = book;
+    this.book = book;
     this.name = name;
     this.provider = parts.provider;
     this.uid = parts.uid;
@@ -93,8 +94,8 @@ export class Model extends Construct {
    * a second grant of this provider to the same agent
    */
   grantInvoke(agent: Agent, props: InvokeProps): this {
-    const path = this.#book.path(`models.${this.name}.grantInvoke`);
-    const grantee = granteeOf(this.#book, path, agent);
+    const path = this.book.path(`models.${this.name}.grantInvoke`);
+    const grantee = granteeOf(this.book, path, agent);
     knownKeys(path, props, [
       "models",
       "usdPerDay",
@@ -107,7 +108,7 @@ export class Model extends Construct {
     const twice = models.find((id, i) => models.indexOf(id) !== i);
     if (twice !== undefined) refuse(`${path}.models`, twice, "it is in the list twice; remove one");
     const { models: _, usdPerDay = null, usdPerMonth = null, ...limits } = props;
-    this.#book.invoke({
+    this.book.invoke({
       agent: grantee.name,
       model: this.name,
       models,

@@ -2,7 +2,11 @@ import { basename } from "node:path";
 import { inspect } from "node:util";
 import { SecretSource } from "../runtime/policy/secrets/schema.ts";
 import { Name } from "../runtime/spec/names.ts";
+import type { Agent } from "./agent.ts";
+import type { McpServer } from "./mcp-server.ts";
+import type { Model } from "./model.ts";
 import { checked, knownKeys, Refusal, refuse, refuseTokens } from "./refuse.ts";
+import { grantRead } from "./secret-grant.ts";
 import { whySecret } from "./secret-shapes.ts";
 
 export interface SecretOptions {
@@ -144,6 +148,20 @@ export class Secret {
     const place = { ...(field === undefined ? {} : { field }), ...(region === undefined ? {} : { region }) };
     const source = reference(where, { kind: "secretsmanager", id, ...place });
     return new Secret(where, source, field ?? id.split(/[/:]/).at(-1) ?? "", more);
+  }
+
+  /**
+   * The principal may read the value, as file `secret.<name>` in the folder `$CREDENTIALS_DIRECTORY` of its own unit; never as
+   * an argument or environment variable. A change of the value restarts it.
+   * @param to an agent with `Runtime.command`, an MCP server that runs on the host, or a model server that does
+   * (`ModelProvider.onHost`)
+   * @throws Refusal for anybody else, a second grant, or another secret of that name on the host. Synth refuses besides: an
+   * OpenClaw agent, which would not read it; what is elsewhere; a provider's key or a remote server's token, which are the
+   * gateway's and the guard's alone; what an MCP server has in its environment already
+   */
+  grantRead(to: Agent | McpServer | Model): this {
+    grantRead(this, to);
+    return this;
   }
 
   /** The reference as it stands in the spec. */

@@ -101,6 +101,7 @@ export type Attempt =
       readonly do: "read" | "append" | "exists" | "text" | "tree" | "not-roots-alone" | "unix";
       readonly path: string;
     }
+  | { readonly do: "credential"; readonly name: string }
   | { readonly do: "system-call"; readonly name: SystemCall }
   | { readonly do: "processes" | "block-devices" | "listening" | "time" }
   | { readonly do: "run"; readonly argv: readonly string[]; readonly seconds: number }

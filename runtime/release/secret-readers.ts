@@ -1,7 +1,7 @@
 import { hostPrincipals } from "../policy/egress/principals.ts";
+import { unitCredentials } from "../policy/secrets/credentials.ts";
 import type { HostSpec } from "../spec/host-spec.ts";
 import { requiredCredentials } from "./render/requirements.ts";
-import { unitCredentials } from "./render/units.ts";
 import { describeSource, resolveSecret } from "./secrets.ts";
 
 /** One credential of a host: where it comes from, whether it can be had here, and who is given it. */

@@ -2,7 +2,7 @@ import * as z from "zod";
 import { ConnectGrant, EgressGrant } from "../policy/egress/schema.ts";
 import { Limits } from "../policy/limits/schema.ts";
 import { Budget, InvokeGrant, ModelProviderSpec, TimeZone } from "../policy/models/schema.ts";
-import { SecretSource } from "../policy/secrets/schema.ts";
+import { ReadGrant, SecretSource } from "../policy/secrets/schema.ts";
 import { ShellGrant } from "../policy/shell/schema.ts";
 import { CallGrant, McpServerSpec } from "../policy/tools/schema.ts";
 import { MountGrant, ServerMountGrant, WorkspaceSpec } from "../policy/workspaces/schema.ts";
@@ -163,6 +163,7 @@ const HostFields = z
           .array(CallGrant)
           .optional()
           .describe("Which agent may call which tools of which MCP server. Absent: none."),
+        read: z.array(ReadGrant).optional().describe("Which principal is given which secret. Absent: none."),
         shell: z.array(ShellGrant).optional().describe("Which agent may run commands. Absent: none."),
       })
       .describe("Everything that is allowed. What is not listed is denied."),

@@ -15,6 +15,7 @@ export function checkReferences(spec: HostSpec, ctx: z.core.$RefinementCtx): voi
   checkGrants(spec, issue);
   checkShells(spec, issue);
   checkMcpServers(spec, issue);
+  checkReads(spec, issue);
   checkBudgets(spec, issue);
   checkUids(spec, issue);
   for (const [name, agent] of Object.entries(spec.agents)) {
@@ -223,6 +224,65 @@ function checkMcpServers(spec: HostSpec, issue: Issue): void {
         issue([...path, "tools", k], `received "${tool.name}", which is in the grant twice; remove one`);
     });
   });
+}
+
+function checkReads(spec: HostSpec, issue: Issue): void {
+  const reads = spec.grants.read ?? [];
+  reads.forEach(({ secret, principal }, i) => {
+    const path = ["grants", "read", i];
+    if (!(secret in spec.secrets)) issue([...path, "secret"], unknown("secret", secret, spec.secrets));
+    const strange = whyNoReader(spec, principal, secret);
+    if (strange !== undefined) issue([...path, "principal"], strange);
+    if (reads.findIndex((grant) => grant.principal === principal && grant.secret === secret) !== i)
+      issue(path, `secret "${secret}" to "${principal}" is granted twice; remove one of the two grants`);
+    const holder = soleHolder(spec, secret);
+    if (holder !== undefined)
+      issue(
+        [...path, "secret"],
+        `received "${secret}", which is ${holder}: whoever reads it goes round every limit that is kept there; give "${principal}" a secret of its own`,
+      );
+  });
+}
+
+/** Why a principal cannot be given a secret to read; undefined if it can. */
+function whyNoReader(spec: HostSpec, principal: string, secret: string): string | undefined {
+  const [kind, name = ""] = principal.split("/");
+  if (kind === "agent") {
+    const agent = spec.agents[name];
+    if (agent === undefined) return unknown("agent", name, spec.agents);
+    return agent.runtime.kind === "openclaw"
+      ? `received agent "${name}", whose OpenClaw reads no secret of its own: give it to an MCP server whose tools the agent is granted, or run the agent by Runtime.command`
+      : undefined;
+  }
+  if (kind === "model") {
+    const model = spec.models[name];
+    if (model === undefined) return unknown("model provider", name, spec.models);
+    return model.service === undefined
+      ? `received model "${name}", of which no program of yours runs on this host; grant it to one of ModelProvider.onHost`
+      : undefined;
+  }
+  const server = spec.mcpServers?.[name];
+  if (server === undefined) return unknown("MCP server", name, spec.mcpServers ?? {});
+  if (server.source.kind !== "npm")
+    return `received MCP server "${name}", which does not run on this host; the token that the guard sends it is \`token\` of McpPackage.remote`;
+  const variable = Object.entries(server.source.secrets).find(([, one]) => one === secret)?.[0];
+  return variable === undefined
+    ? undefined
+    : `received MCP server "${name}", which has "${secret}" as ${variable} already; give it once`;
+}
+
+/** Who alone may have a secret, by its name or by another that leads to the same value; undefined if nobody. */
+function soleHolder(spec: HostSpec, secret: string): string | undefined {
+  const source = JSON.stringify(spec.secrets[secret]?.source);
+  const same = (other: string | null) =>
+    other !== null &&
+    (other === secret || (source !== undefined && JSON.stringify(spec.secrets[other]?.source) === source));
+  const model = Object.entries(spec.models).find(([, { apiKey }]) => same(apiKey))?.[0];
+  if (model !== undefined) return `the key of model provider "${model}", and the gateway's alone`;
+  const remote = Object.entries(spec.mcpServers ?? {}).find(
+    ([, { source: from }]) => from.kind === "remote" && same(from.token),
+  )?.[0];
+  return remote === undefined ? undefined : `the token of MCP server "${remote}", and the guard's alone`;
 }
 
 /** Why a tool cannot be granted so; undefined if it can. */

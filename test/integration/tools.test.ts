@@ -15,7 +15,7 @@ const app = (grants: string) =>
     .replace("COMMIT", commit);
 const appText = (grants: string) => `
 import { App, TerraformStack } from "cdktf";
-import { Access, AgentHost, Argument, LocalMachine, McpPackage, Runtime, Seed } from "KIT";
+import { Access, AgentHost, Argument, LocalMachine, McpPackage, Runtime, Secret, Seed } from "KIT";
 
 class Tools extends TerraformStack {
   constructor(scope, id) {
@@ -30,8 +30,10 @@ class Tools extends TerraformStack {
     host.addWorkspace("desk", { seed: Seed.folder("seed") }).grantReadWrite(agent);
     host.addWorkspace("repo", { seed: Seed.git("file://REPO", { commit: "COMMIT" }) }).grantRead(agent);
     agent.grantShell();
+    Secret.fromEnv("BW_TEAM_TOKEN", { name: "team" }).grantRead(agent);
     const everything = server("everything", ["stdio"]);
     const filesystem = server("filesystem", ["/tmp"]);
+    Secret.fromEnv("BW_DESK_TOKEN", { name: "desk" }).grantRead(filesystem);
     ${grants}
   }
 }
@@ -52,7 +54,7 @@ let project: Project;
 let commit = "";
 beforeAll(async () => {
   internet = await Internet.start({});
-  project = new Project(app(""), {}, internet);
+  project = new Project(app(""), { BW_TEAM_TOKEN: "canary-team-one", BW_DESK_TOKEN: "canary-desk" }, internet);
   makeSeeds();
   cpSync(join(import.meta.dirname, "support/mcp"), join(project.dir, "mcp"), { recursive: true });
   await project.build("tools");
@@ -141,6 +143,35 @@ describe("workspaces with a seed", { timeout: 200_000 }, () => {
     const ran = ok(await project.cdktf(["deploy", "tools", "--auto-approve"]));
     expect(ran.text).toContain("uploaded seed-desk");
     expect(await asAgent("cat /workspaces/desk/notes; ls /workspaces/desk")).toBe("of the agent\nbin\nnotes\nexit 0");
+  });
+});
+
+describe("a secret that is granted", { timeout: 200_000 }, () => {
+  const credentials = "cat $CREDENTIALS_DIRECTORY/secret.team; echo; ls $CREDENTIALS_DIRECTORY; env | grep -c canary";
+
+  it("is read by its reader as a file, with nobody else's, and is in no environment", async () => {
+    const said = await asAgent(credentials);
+    expect(said).toBe("canary-team-one\nagent.puppet.mcp-token\nsecret.team\n0\nexit 1");
+    const everywhere =
+      "grep -rlE 'canary-(team|desk)' /etc/bailiwick /opt/bailiwick/releases /etc/systemd /proc/*/cmdline /proc/*/environ || true";
+    expect(ok(await project.bailiwick(["ssh", "tools", "--", "sudo", "sh", "-c", `"${everywhere}"`])).stdout).toBe("");
+  });
+
+  it("is named with its readers, and when it changes these alone are restarted", async () => {
+    const listed = ok(await project.bailiwick(["secrets", "check", "tools"])).stdout;
+    expect(listed).toMatch(
+      /^secret\.team +at hand +environment variable BW_TEAM_TOKEN +read by bailiwick-agent-puppet$/m,
+    );
+    expect(listed).toMatch(
+      /^secret\.desk +at hand +environment variable BW_DESK_TOKEN +read by bailiwick-mcp-filesystem$/m,
+    );
+    project.env.BW_TEAM_TOKEN = "canary-team-two";
+    const ran = ok(await project.bailiwick(["secrets", "rotate", "tools", "team", "--json"]));
+    expect(JSON.parse(ran.stdout)).toMatchObject({
+      rotated: ["secret.team"],
+      restarted: ["bailiwick-agent-puppet.service"],
+    });
+    expect(await asAgent(credentials)).toContain("canary-team-two\n");
   });
 });
 
@@ -240,6 +271,8 @@ describe("MCP servers on a host", { timeout: 200_000 }, () => {
     expect(report.probes.map(({ id }) => id)).toEqual(
       expect.arrayContaining([
         "agent/puppet/tools/everything",
+        "agent/puppet/secret/team",
+        "mcp/filesystem/secret/desk",
         "mcp/everything/network",
         "root/tool-grants",
         "mcp/filesystem/exposure",

@@ -1,13 +1,18 @@
 import { hostPrincipals, type Principal, serviceName } from "../egress/principals.ts";
 import { broken, held, unless, unprovable, words } from "../judgement.ts";
 import type { Outcome, Probe, Subject } from "../probe.ts";
+import { unitCredentials } from "./credentials.ts";
+import { grantedProbe } from "./granted-probe.ts";
 
-/** Who can read which secret: nobody but root and the unit that was given it. */
+/** Who can read which secret: nobody but root and the unit that was given it, and that one can. */
 export function secretProbes(subject: Subject): Probe[] {
   const principals = hostPrincipals(subject.spec);
   return [
     ...principals.map((principal) => unreadable(subject, principal, principals)),
     ...principals.map((principal) => ownCredentials(subject, principal)),
+    ...(subject.spec.grants.read ?? []).flatMap(({ secret, principal: id }) =>
+      principals.filter((principal) => principal.id === id).map((reader) => grantedProbe(secret, reader, principals)),
+    ),
     sealed(subject),
   ];
 }
@@ -84,31 +89,37 @@ function unreadable(subject: Subject, principal: Principal, all: readonly Princi
 const IN_CLEAR =
   /^\s*(LoadCredential|SetCredential|SetCredentialEncrypted|ImportCredential|EnvironmentFile|PassEnvironment)\s*=\s*(.*)$/;
 
-/** What is wrong with the credentials of a unit, as `systemctl cat` prints it: given in clear, or none of the release's. */
-export function credentialProblems(unitText: string, sealedNames: readonly string[]): string[] {
-  return unitText.split("\n").flatMap((line) => {
+/**
+ * What is wrong with the credentials of a unit, as `systemctl cat` prints it: given in clear, another's, or one of its own missing.
+ * @param own names of those that the unit is to have
+ */
+export function credentialProblems(unitText: string, own: readonly string[]): string[] {
+  const given = new Set<string>();
+  const wrong = unitText.split("\n").flatMap((line) => {
     const sealedOne = /^\s*LoadCredentialEncrypted\s*=\s*([^:]*)/.exec(line)?.[1];
-    if (sealedOne !== undefined)
-      return sealedNames.includes(sealedOne) ? [] : [`${sealedOne} is no credential of the release`];
+    if (sealedOne !== undefined) {
+      given.add(sealedOne);
+      return own.includes(sealedOne) ? [] : [`${sealedOne} is not for it`];
+    }
     const clear = IN_CLEAR.exec(line);
     return clear === null ? [] : [`${clear[1]}= (${clear[2]?.split(":")[0]})`];
   });
+  return [...wrong, ...own.filter((name) => !given.has(name)).map((name) => `${name} is missing`)];
 }
 
-function ownCredentials({ manifest }: Subject, principal: Principal): Probe<Outcome> {
-  const sealedNames = manifest.credentials.map(({ name }) => name);
+function ownCredentials({ spec }: Subject, principal: Principal): Probe<Outcome> {
+  const own = unitCredentials(spec, principal);
   return {
     id: `${principal.id}/credentials`,
     vantage: "root",
-    title: `${principal.unit} is given sealed credentials of the release, and no secret in another way`,
-    expected: "LoadCredentialEncrypted= alone",
+    title: `${principal.unit} is given its own sealed credentials, no other's, and no secret in another way`,
+    expected: own.length === 0 ? "none" : `LoadCredentialEncrypted= of ${own.join(", ")}`,
     read: (host) =>
       host.root({ do: "run", argv: ["systemctl", "cat", "--no-pager", serviceName(principal)], seconds: 10 }),
     judge: (outcome) => {
       if (!outcome.ok) return unprovable(words(outcome), "systemd did not show the unit");
       const { stdout } = outcome.value as { stdout: string };
-      const sealedOnes = stdout.match(/^LoadCredentialEncrypted=/gm)?.length ?? 0;
-      return unless(credentialProblems(stdout, sealedNames), `${sealedOnes} sealed, none in clear`);
+      return unless(credentialProblems(stdout, own), `${own.length} sealed, none in clear`);
     },
   };
 }

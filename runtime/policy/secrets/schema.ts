@@ -87,5 +87,19 @@ export const SecretSource = z
 
 export type SecretSource = z.infer<typeof SecretSource>;
 
+export const ReadGrant = z
+  .strictObject({
+    secret: z.string().describe("Name of the secret."),
+    principal: z
+      .string()
+      .regex(/^(agent|mcp|model)\/[a-z0-9-]+$/)
+      .describe(
+        "Who reads it: `agent/<name>` (a command runtime), `mcp/<name>` (an MCP server on the host) or `model/<name>` (a model server on the host).",
+      ),
+  })
+  .describe("One principal is given a secret, as file `$CREDENTIALS_DIRECTORY/secret.<name>` of its unit.");
+
+export type ReadGrant = z.infer<typeof ReadGrant>;
+
 /** Sealed credentials on the host are named by what they are and by a version, the HMAC of the value under a host-held key. */
 export const CredentialVersion = z.string().regex(/^[0-9a-f]{32}$/);

@@ -3,7 +3,12 @@ import { NO_RESOLVER, OWN_RESOLVER, renderHosts } from "../../policy/egress/host
 import type { Principal } from "../../policy/egress/principals.ts";
 import { RESOLVER_PROGRAM, renderResolver } from "../../policy/egress/resolver.ts";
 import { gatewayConfig } from "../../policy/models/gateway-config.ts";
-import { mcpTokenCredential, secretCredential, virtualKeyCredential } from "../../policy/secrets/credentials.ts";
+import {
+  grantedSecrets,
+  mcpTokenCredential,
+  secretCredential,
+  virtualKeyCredential,
+} from "../../policy/secrets/credentials.ts";
 import { RUNNER, shellConfig, shellOf } from "../../policy/shell/shell.ts";
 import { guardConfig } from "../../policy/tools/guard-config.ts";
 import { launcher } from "../../policy/tools/launcher.ts";
@@ -50,7 +55,10 @@ export function configFiles(spec: HostSpec, principal: Principal, provided: Prov
     files.push(
       file(
         "launcher.mjs",
-        launcher(Object.fromEntries(credentials.map(([key, secret]) => [key, secretCredential(secret)]))),
+        launcher(
+          Object.fromEntries(credentials.map(([key, secret]) => [key, secretCredential(secret)])),
+          grantedSecrets(spec, principal.id).length > 0,
+        ),
       ),
     );
   }

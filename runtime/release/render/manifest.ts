@@ -1,5 +1,5 @@
 import { byName, type Principal } from "../../policy/egress/principals.ts";
-import { gatewayTokenCredential } from "../../policy/secrets/credentials.ts";
+import { gatewayTokenCredential, unitCredentials } from "../../policy/secrets/credentials.ts";
 import { workspaceMounts, workspacePath } from "../../policy/workspaces/mounts.ts";
 import { workspaceQuotas } from "../../policy/workspaces/quotas.ts";
 import { digestOf } from "../../spec/digest.ts";
@@ -10,7 +10,7 @@ import { GATEWAY_CONFIG, RESOLVER_CONFIG } from "./configs.ts";
 import type { ReleaseInput } from "./input.ts";
 import { agentHome, openclawWorkspace } from "./openclaw-config.ts";
 import { type Provided, requiredComponents, runtimeComponent, seedComponent } from "./requirements.ts";
-import { startedUnits, unitCredentials } from "./units.ts";
+import { startedUnits } from "./units.ts";
 
 /** Files that a unit takes by a reload, by the kind of its principal. */
 const RELOADED: Readonly<Partial<Record<Principal["kind"], string[]>>> = {

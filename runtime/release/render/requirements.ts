@@ -1,5 +1,5 @@
 import { byName, hostPrincipals } from "../../policy/egress/principals.ts";
-import { agentCredentials, gatewaySecrets, guardSecrets, serverSecrets } from "../../policy/secrets/credentials.ts";
+import { agentCredentials, principalSecrets } from "../../policy/secrets/credentials.ts";
 import type { HostSpec } from "../../spec/host-spec.ts";
 import type { RuntimeSpec } from "../../spec/runtime.ts";
 import type { Credential, ReleaseInput } from "./input.ts";
@@ -42,17 +42,11 @@ export function requiredComponents(spec: HostSpec): string[] {
 
 /**
  * What must be sealed on the host before a release of this spec can run: `secrets`, names of the operator's secrets (the
- * keys of providers that some agent may call, and what MCP servers need), and `generated`, names of credentials that the host makes itself.
+ * keys of providers that some agent may call, and what MCP servers need, and what was granted to read), and `generated`, names of credentials that the host makes itself.
  */
 export function requiredCredentials(spec: HostSpec): { secrets: string[]; generated: string[] } {
   return {
-    secrets: [
-      ...new Set([
-        ...gatewaySecrets(spec),
-        ...guardSecrets(spec),
-        ...byName(spec.mcpServers ?? {}).flatMap(([name]) => serverSecrets(spec, name)),
-      ]),
-    ].sort(),
+    secrets: [...new Set(hostPrincipals(spec).flatMap((one) => principalSecrets(spec, one)))].sort(),
     generated: byName(spec.agents)
       .flatMap(([name]) => agentCredentials(spec, name))
       .sort(),

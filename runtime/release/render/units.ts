@@ -3,14 +3,7 @@ import { PLACEHOLDER_IPV4 } from "../../policy/egress/addresses.ts";
 import { STAND_IN_NETWORK } from "../../policy/egress/forwards.ts";
 import { isOffline, isSocketActivated, type Principal, usesEgress } from "../../policy/egress/principals.ts";
 import { allLimits } from "../../policy/limits/schema.ts";
-import {
-  agentCredentials,
-  gatewaySecrets,
-  guardSecrets,
-  mcpTokenCredential,
-  secretCredential,
-  serverSecrets,
-} from "../../policy/secrets/credentials.ts";
+import { mcpTokenCredential, unitCredentials } from "../../policy/secrets/credentials.ts";
 import { shellOf, shellSlice, shellSocket } from "../../policy/shell/shell.ts";
 import { usesGuard } from "../../policy/tools/callers.ts";
 import { ADMIN_SOCKET, serverSocket } from "../../policy/tools/guard-config.ts";
@@ -40,14 +33,6 @@ const probeTemplate = load("probe.service");
 
 /** Node.js' options for the gateway: a small heap, since what is large in it, the bodies, lies outside of that. */
 export const GATEWAY_HEAP = ["--max-semi-space-size=4", "--max-old-space-size=192"];
-
-/** Names of the sealed credentials that a principal's unit loads, sorted. */
-export function unitCredentials(spec: HostSpec, principal: Principal): string[] {
-  if (principal.kind === "agent") return agentCredentials(spec, principal.name);
-  if (principal.kind === "mcp") return serverSecrets(spec, principal.name).map(secretCredential);
-  if (principal.kind === "guard") return guardSecrets(spec).map(secretCredential);
-  return principal.kind === "gateway" ? gatewaySecrets(spec).map(secretCredential) : [];
-}
 
 /**
  * Names of the units that are started for a principal, in the order they start. An MCP server or a shell is started by its

@@ -156,6 +156,11 @@ def read(path):
         f.read(1)
 
 
+def credential(name):
+    """Of the unit that this runs in; systemd says where they are."""
+    return read(os.path.join(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"), name))
+
+
 def append(path):
     os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
 
@@ -374,6 +379,7 @@ ATTEMPTS = {
     "socket": open_socket,
     "unix": unix,
     "read": read,
+    "credential": credential,
     "append": append,
     "create": create,
     "run-copy": run_copy,

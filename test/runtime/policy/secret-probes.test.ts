@@ -1,4 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { hostPrincipals } from "../../../runtime/policy/egress/principals.ts";
+import { unitCredentials } from "../../../runtime/policy/secrets/credentials.ts";
 import { credentialProblems, secretProbes } from "../../../runtime/policy/secrets/probes.ts";
 import { renderRelease } from "../../../runtime/release/render/release.ts";
 import { sampleInput } from "../release/render/sample.ts";
@@ -12,11 +14,23 @@ describe("the credentials of a unit", () => {
   const units = renderRelease(sampleInput(subject.spec)).files.filter(({ path }) =>
     /^units\/[^/]*\.service$/.test(path),
   );
+  const own = (unit: string) => {
+    const principal = hostPrincipals(subject.spec).find((one) => `units/${one.unit}.service` === unit);
+    return principal === undefined ? [] : unitCredentials(subject.spec, principal);
+  };
   const live = units.filter(({ path }) => !path.includes("-probe@"));
 
-  it("are sealed and the release's in every unit that the kit renders", () => {
+  it("are sealed and its own in every unit that the kit renders", () => {
     expect(live.some(({ content }) => content.includes("LoadCredentialEncrypted="))).toBe(true);
-    expect(live.flatMap(({ content }) => credentialProblems(content, sealedNames))).toEqual([]);
+    expect(live.flatMap(({ path, content }) => credentialProblems(content, own(path)))).toEqual([]);
+  });
+
+  it("are not when another's is among them, or one of its own is missing", () => {
+    const unit = "LoadCredentialEncrypted=agent.ops.virtual-key:/x.cred";
+    expect(credentialProblems(unit, ["secret.team"])).toEqual([
+      "agent.ops.virtual-key is not for it",
+      "secret.team is missing",
+    ]);
   });
 
   it.each([
@@ -28,24 +42,24 @@ describe("the credentials of a unit", () => {
     ["PassEnvironment=KEY", "PassEnvironment= (KEY)"],
     // systemd skips white space before a setting and around its equals sign
     ["  SetCredential = key:clear", "SetCredential= (key)"],
-    ["\tLoadCredentialEncrypted = stray:/root/stray.cred", "stray is no credential of the release"],
-    ["LoadCredentialEncrypted=stray:/root/stray.cred", "stray is no credential of the release"],
+    ["\tLoadCredentialEncrypted = stray:/root/stray.cred", "stray is not for it"],
+    ["LoadCredentialEncrypted=stray:/root/stray.cred", "stray is not for it"],
   ])("are not with %j, and what is told is its name alone", (line, problem) => {
-    expect(credentialProblems(`[Service]\n${line}\nUser=bw-agent-ops`, sealedNames)).toEqual([problem]);
+    expect(credentialProblems(`[Service]\n${line}\nUser=bw-agent-ops`, [])).toEqual([problem]);
   });
 
   it("are not looked for in comments", () => {
-    expect(credentialProblems("# LoadCredential=key:/root/key\n; SetCredential=key:x", sealedNames)).toEqual([]);
+    expect(credentialProblems("# LoadCredential=key:/root/key\n; SetCredential=key:x", [])).toEqual([]);
   });
 
   it("prove nothing where systemd does not show the unit", () => {
     const judge = judgeOf(probes, "agent/ops/credentials");
     expect(judge(exited(1)).verdict).toBe("unprovable");
-    expect(judge(printed("[Service]\nLoadCredentialEncrypted=agent.ops.virtual-key:/x.cred"))).toEqual({
-      verdict: "held",
-      found: "1 sealed, none in clear",
-    });
-    expect(judge(printed("[Service]\nSetCredential=key:clear")).verdict).toBe("broken");
+    const given = ["agent.ops.gateway-token", "agent.ops.virtual-key"].map(
+      (name) => `LoadCredentialEncrypted=${name}:/x.cred`,
+    );
+    expect(judge(printed(given.join("\n")))).toEqual({ verdict: "held", found: "2 sealed, none in clear" });
+    expect(judge(printed([...given, "SetCredential=key:clear"].join("\n"))).verdict).toBe("broken");
   });
 });
 
@@ -74,6 +88,39 @@ describe("secrets and what belongs to others", () => {
       verdict: "unprovable",
       reason: "reading /x was not tried",
     });
+  });
+});
+
+describe("a secret that was granted", () => {
+  const granted = sampleSubject((spec) => {
+    spec.secrets.team = { source: { kind: "env", variable: "TEAM" } };
+    spec.grants.read = [{ secret: "team", principal: "agent/web-hook" }];
+  });
+  const judge = judgeOf(secretProbes(granted), "agent/web-hook/secret/team");
+  const path = "/run/credentials/bailiwick-agent-web-hook.service/secret.team";
+  const facts = (change: object = {}) => ({
+    own: done(),
+    live: done({ [path]: { uid: 20100, gid: 0, mode: 0o400 } }),
+    others: [{ id: "agent/ops", outcome: failed("ENOENT") }],
+    ...change,
+  });
+
+  it("is its reader's when that can read it, has it, and no other can", () => {
+    expect(judge(facts())).toEqual({ verdict: "held", found: "read by it, closed to 1 others" });
+  });
+
+  it.each([
+    ["another reads it", { others: [{ id: "agent/ops", outcome: done() }] }, "agent/ops can read it"],
+    ["its reader cannot", { own: failed("EACCES") }, "agent/web-hook cannot read it: EACCES"],
+    ["its reader runs without it", { live: done({ [path]: null }) }, "bailiwick-agent-web-hook runs without it"],
+    ["it is open", { live: done({ [path]: { uid: 0, gid: 0, mode: 0o444 } }) }, "it is open to all (444)"],
+  ])("is broken when %s", (_, change, found) => {
+    expect(judge(facts(change))).toEqual({ verdict: "broken", found });
+  });
+
+  it("proves nothing where it was not tried", () => {
+    expect(judge(facts({ own: failed("BROKEN_ATTEMPT", "x") })).verdict).toBe("unprovable");
+    expect(judge(facts({ live: failed("EIO") })).verdict).toBe("unprovable");
   });
 });
 

@@ -7,7 +7,7 @@ import { launcher } from "../../../runtime/policy/tools/launcher.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "bailiwick-launcher-"));
 afterAll(() => rmSync(folder, { recursive: true }));
-writeFileSync(join(folder, "launcher.mjs"), launcher({ HUB_TOKEN: "secret.hub-token" }));
+writeFileSync(join(folder, "launcher.mjs"), launcher({ HUB_TOKEN: "secret.hub-token" }, false));
 writeFileSync(join(folder, "secret.hub-token"), "canary-hub\n");
 // never ends by itself, and prints what it was given as soon as it is asked
 writeFileSync(
@@ -34,6 +34,10 @@ describe("what Node.js loads before a stdio server", () => {
     expect(JSON.parse(await said)).toEqual(["canary-hub", null, [join(folder, "server.mjs"), "--root", "/tmp"]]);
     child.stdin.end();
     expect(await ended).toBe(0);
+  });
+
+  it("tells one that was granted files to read where they are", () => {
+    expect(launcher({}, true)).not.toContain("delete process.env");
   });
 
   it("ends a server that would outlive its connection", async () => {
