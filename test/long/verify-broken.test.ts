@@ -33,7 +33,7 @@ describe.skipIf(missing !== undefined)("bailiwick verify on a deliberately broke
   beforeAll(async () => {
     // a boundary that is broken lets packets out: in there they reach nothing real
     internet = await Internet.start({ "news.example.com": PUBLIC, "other.example.com": PUBLIC });
-    project = new Project(BREAKABLE_APP.replaceAll("DAEMON", daemon), {}, internet);
+    project = new Project(BREAKABLE_APP.replaceAll("DAEMON", daemon), { BW_TEAM_TOKEN: "canary-team" }, internet);
     cpSync(resolve(import.meta.dirname, "../integration/support/mcp"), join(project.dir, "mcp"), { recursive: true });
     const everything = await reviewed("@modelcontextprotocol/server-everything", ["stdio"]);
     writeFileSync(join(project.dir, "mcp.lock.json"), formatMcpLock({ version: 1, servers: { everything } }));

@@ -97,6 +97,11 @@ export function credentialProblems(unitText: string, own: readonly string[]): st
   const given = new Set<string>();
   const wrong = unitText.split("\n").flatMap((line) => {
     const sealedOne = /^\s*LoadCredentialEncrypted\s*=\s*([^:]*)/.exec(line)?.[1];
+    if (sealedOne?.trim() === "") {
+      // to systemd an empty one takes back all before it
+      given.clear();
+      return [];
+    }
     if (sealedOne !== undefined) {
       given.add(sealedOne);
       return own.includes(sealedOne) ? [] : [`${sealedOne} is not for it`];

@@ -10,11 +10,11 @@ import {
 
 /**
  * App of the host that the breakages below are for; `KIT` and `DAEMON` are to be replaced by paths. Its folder must have `mcp`,
- * and `mcp.lock.json` with server `everything`.
+ * and `mcp.lock.json` with server `everything`; its environment must have BW_TEAM_TOKEN.
  */
 export const BREAKABLE_APP = `
 import { App, TerraformStack } from "cdktf";
-import { Access, AgentHost, LocalMachine, McpPackage, ModelProvider, Runtime } from "KIT";
+import { Access, AgentHost, LocalMachine, McpPackage, ModelProvider, Runtime, Secret } from "KIT";
 
 const app = new App();
 const stack = new TerraformStack(app, "breakable");
@@ -35,12 +35,13 @@ const everything = host
   .grantCall(ann, ["echo"]);
 notes.grantRead(everything);
 ann.grantShell({ workspaces: [notes] });
-ann.allowEgress("news.example.com").allowAddress("10.20.30.40", 22);
+ann.allowEgress("news.example.com").allowEgress("*.wild.example.com").allowAddress("10.20.30.40", 22);
+Secret.fromEnv("BW_TEAM_TOKEN", { name: "team" }).grantRead(bob).grantRead(everything);
 app.synth();
 `;
 
 /** Those with a network; the MCP server and the shell have none. */
-const PRINCIPALS = ["agent/ann", "agent/bob", "egress", "gateway", "guard", "model/demo"] as const;
+const PRINCIPALS = ["agent/ann", "agent/bob", "egress", "gateway", "guard", "model/demo", "resolver"] as const;
 const SERVER = "mcp/everything";
 const SHELL = "shell/ann";
 const OFFLINE = [SERVER, SHELL] as const;
@@ -109,7 +110,7 @@ const restart = (...units: string[]) => `
 systemctl reset-failed ${LIVE_UNITS.join(" ")}
 systemctl restart ${units.join(" ")}
 for port in ${PORTS.join(" ")}; do ${listens("$port")}; done
-systemctl start bailiwick-egress`;
+systemctl start bailiwick-egress bailiwick-resolver`;
 
 const CURRENT = "$(readlink -f /opt/bailiwick/current)";
 
@@ -210,7 +211,7 @@ const FIREWALL_OPEN: Breakage = {
   name: "the firewall refuses nothing",
   breaks: [
     ...each("direct", "ports", "sshd", "metadata"),
-    ...["agent/ann", "agent/bob", "gateway", "guard", "model/demo"].map((id) => `${id}/dns`),
+    ...PRINCIPALS.filter((id) => id !== "egress").map((id) => `${id}/dns`),
     "agent/ann/connect/10.20.30.40/22",
     "root/firewall-rules",
   ],
@@ -242,9 +243,10 @@ const NO_SCOPE = edit(
   "s/abi >= 6:/abi >= 600:/",
 );
 
+const ZONE = "*.wild.example.com";
 const EVERY_NAME = edit(
   "the egress proxy takes every name",
-  ["agent/ann/ungranted-names", "agent/ann/no-name", "root/release"],
+  ["agent/ann/ungranted-names", "agent/ann/no-name", `agent/ann/wildcard/${ZONE}`, "root/release"],
   `${CURRENT}/etc/egress/haproxy.cfg`,
   "/reject if !listed/d",
   restart("bailiwick-egress"),
@@ -257,6 +259,44 @@ const NO_NAME = edit(
   "s/news.example.com/other.example.com/",
   restart("bailiwick-egress"),
 );
+
+const RESOLVER_STOPPED: Breakage = {
+  name: "the resolver of wildcards is stopped",
+  breaks: [`agent/ann/wildcard/${ZONE}`],
+  how: "systemctl stop bailiwick-resolver",
+  undo: "systemctl start bailiwick-resolver",
+};
+
+/** A secret that its readers are not given: an agent's own unit, and the sandbox of a server in which it is tried. */
+const SECRET_TAKEN: Breakage = {
+  name: "a secret is not given to whom it is granted",
+  breaks: ["agent/bob/secret/team", "agent/bob/credentials", `${SERVER}/secret/team`],
+  ...(() => {
+    const agent = dropIn([`${unit("agent/bob")}.service`], "LoadCredentialEncrypted=");
+    const server = dropIn([`${unit(SERVER)}-probe@.service`], "SetCredential=");
+    const again = restart(unit("agent/bob"));
+    return { how: `${agent.how}\n${server.how}\n${again}`, undo: `${agent.undo}\n${server.undo}\n${again}` };
+  })(),
+};
+
+const SECRET_SHOWN: Breakage = {
+  name: "another's sandbox shows a secret",
+  breaks: ["agent/bob/secret/team"],
+  ...(() => {
+    const shown = `/run/credentials/${unit("agent/bob")}.service/secret.team`;
+    const { how, undo } = dropIn([`${unit("agent/ann")}-probe@.service`], `BindReadOnlyPaths=/root/leaked:${shown}`);
+    return { how: `install -m 0444 /dev/null /root/leaked\n${how}`, undo: `${undo}\nrm /root/leaked` };
+  })(),
+};
+
+const SECRET_TO_ANOTHER: Breakage = {
+  name: "an agent's unit is given another's secret",
+  breaks: ["agent/ann/credentials"],
+  ...dropIn(
+    [`${unit("agent/ann")}.service`],
+    "LoadCredentialEncrypted=secret.team:/etc/bailiwick/credentials/secret.team/none.cred",
+  ),
+};
 
 const GATEWAY_STOPPED: Breakage = {
   name: "the gateway is stopped",
@@ -520,10 +560,10 @@ ${SSHD_AGAIN}`,
 
 export const BREAKAGES: readonly Breakage[] = [
   SANDBOX_OFF,
-  atOnce(FIREWALL_OPEN, OFFLINE_NETWORKED, STRAY_TABLE),
-  atOnce(EVERY_NAME, GATEWAY_OPEN, GUARD_OPEN, WORKSPACE_COPIED),
+  atOnce(FIREWALL_OPEN, OFFLINE_NETWORKED, STRAY_TABLE, SECRET_SHOWN),
+  atOnce(EVERY_NAME, SECRET_TAKEN, SECRET_TO_ANOTHER, GATEWAY_OPEN, GUARD_OPEN, WORKSPACE_COPIED),
   DRIFTED,
-  atOnce(NO_SCOPE, NO_NAME, GATEWAY_STOPPED, GUARD_STOPPED, WORKSPACES_CLOSED),
+  atOnce(NO_SCOPE, NO_NAME, RESOLVER_STOPPED, GATEWAY_STOPPED, GUARD_STOPPED, WORKSPACES_CLOSED),
   atOnce(UNITS_OPEN, WORKSPACE_OPEN),
   atOnce(UNIT_FAILED, OTHER_BASELINE, OTHER_SPEC, SET_UID, FORWARDS, LISTENER, NO_UPKEEP, STRANGERS, CLOUD_INIT),
   SSHD_OPEN,

@@ -31,6 +31,8 @@ describe("the credentials of a unit", () => {
       "agent.ops.virtual-key is not for it",
       "secret.team is missing",
     ]);
+    const taken = "LoadCredentialEncrypted=secret.team:/x.cred\nLoadCredentialEncrypted=\n";
+    expect(credentialProblems(taken, ["secret.team"])).toEqual(["secret.team is missing"]);
   });
 
   it.each([
