@@ -248,7 +248,8 @@ const EVERY_NAME = edit(
   "the egress proxy takes every name",
   ["agent/ann/ungranted-names", "agent/ann/no-name", `agent/ann/wildcard/${ZONE}`, "root/release"],
   `${CURRENT}/etc/egress/haproxy.cfg`,
-  "/reject if !listed/d",
+  // what has no name is no plain one either
+  "/reject if !\\(listed\\|plain\\)/d",
   restart("bailiwick-egress"),
 );
 
