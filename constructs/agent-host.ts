@@ -1,4 +1,4 @@
-import { Fn, Lazy, Op, TerraformLocal } from "cdktf";
+import { Lazy, TerraformLocal } from "cdktf";
 import { Construct } from "constructs";
 import { z } from "zod";
 import { TimeZone } from "../runtime/policy/models/schema.ts";
@@ -104,6 +104,16 @@ export interface AgentProps {
   readonly limits?: LimitProps;
 }
 
+// made once: a schema costs more than a host
+const Flag = z.boolean();
+const Keep = z.number().int().min(1).max(50);
+const Seconds = (min: number, max = 86_400) => z.number().int().min(min).max(max);
+const TIMEOUTS = {
+  baselineSeconds: Seconds(10),
+  healthSeconds: Seconds(5),
+  confirmSeconds: Seconds(5),
+  drainSeconds: Seconds(1, 600),
+};
 const Uid = z
   .number()
   .int()
@@ -147,7 +157,6 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     this.access = props.access;
     this.machine = props.machine;
     this.#timeouts = timeouts(path, props.timeouts);
-    const Keep = z.number().int().min(1).max(50);
     this.#keepReleases = checked(`${path}: keepReleases`, Keep, props.keepReleases ?? 3);
     const { timeZone = "UTC", ...budget } = props.budget ?? {};
     this.#budget = {
@@ -172,7 +181,10 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     const generation = Lazy.stringValue({ produce: () => canonicalJson(this.machine.generation) });
     const bootstrap = new Bootstrap(this, {
       generation: { host: this.name, os: this.machine.os, baseline: boot.digest, machine: generation },
-      precondition: { condition: Op.lt(Fn.lengthOf(missing.asString), 1), errorMessage: missing.asString },
+      precondition: {
+        condition: `\${length(local.${missing.friendlyUniqueId}) < 1}`,
+        errorMessage: `\${local.${missing.friendlyUniqueId}}`,
+      },
       hostKey: this.machine.hostKey,
     });
     const file = specFile(this.name);
@@ -221,7 +233,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     const uid = provider.onHost ? principalUid(`model/${name}`) : null;
     if (uid !== null) this.#freeUid(path, uid);
     const budget = budgetOf(`${path}.budget`, props.budget);
-    const logContent = checked(`${path}.logContent`, z.boolean(), props.logContent ?? false);
+    const logContent = checked(`${path}.logContent`, Flag, props.logContent ?? false);
     const model = new Model(this, this.#book, name, { provider, uid, budget, fallback, logContent });
     this.#models.set(name, model);
     return model;
@@ -383,14 +395,14 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
 }
 
 function timeouts(path: string, props: AgentHostProps<Machine>["timeouts"] = {}): HostSpec["timeouts"] {
-  knownKeys(`${path}: timeouts`, props, ["baselineSeconds", "healthSeconds", "confirmSeconds", "drainSeconds"]);
+  knownKeys(`${path}: timeouts`, props, Object.keys(TIMEOUTS));
   const { baselineSeconds = 600, healthSeconds = 180, confirmSeconds = 60, drainSeconds = 10 } = props;
-  const seconds = (key: string, value: number, min: number, max = 86_400) =>
-    checked(`${path}: timeouts.${key}`, z.number().int().min(min).max(max), value);
+  const seconds = (key: keyof typeof TIMEOUTS, value: number) =>
+    checked(`${path}: timeouts.${key}`, TIMEOUTS[key], value);
   return {
-    baselineSeconds: seconds("baselineSeconds", baselineSeconds, 10),
-    healthSeconds: seconds("healthSeconds", healthSeconds, 5),
-    confirmSeconds: seconds("confirmSeconds", confirmSeconds, 5),
-    drainSeconds: seconds("drainSeconds", drainSeconds, 1, 600),
+    baselineSeconds: seconds("baselineSeconds", baselineSeconds),
+    healthSeconds: seconds("healthSeconds", healthSeconds),
+    confirmSeconds: seconds("confirmSeconds", confirmSeconds),
+    drainSeconds: seconds("drainSeconds", drainSeconds),
   };
 }

@@ -53,7 +53,7 @@ export class Bootstrap {
   /** The user data with the one-time key in it: tokens, of which the private half is sensitive. */
   fill(userData: string): string {
     // It stands in a YAML string in double quotes, where newlines are written as in JSON.
-    const privateKey = Fn.trim(Fn.jsonencode(this.resource.trigger("privateKey")), Fn.rawString('"'));
+    const privateKey = `\${trim(jsonencode(terraform_data.${this.resource.friendlyUniqueId}.triggers_replace.privateKey), "\\"")}`;
     return terraformLiteral(userData)
       .replaceAll(HOST_KEY_PRIVATE_PLACEHOLDER, () => privateKey)
       .replaceAll(HOST_KEY_PUBLIC_PLACEHOLDER, () => this.publicKey);
