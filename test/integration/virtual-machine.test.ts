@@ -132,7 +132,8 @@ print("left it")`;
     it("gets no more of the processors", { timeout: LONG }, async () => {
       // Told by the kernel's own count of the control group while three loops run in it: what the loops could say of
       // themselves comes late, or never, where they take all that is there.
-      const spin = 'for i in 1 2 3; do timeout 120 sh -c "while :; do :; done" spinner >/dev/null 2>&1 </dev/null & done';
+      const spin =
+        'for i in 1 2 3; do timeout 120 sh -c "while :; do :; done" spinner >/dev/null 2>&1 </dev/null & done';
       const share = async (unit: string) => {
         const look = `sed -n "s/^usage_usec //p" /sys/fs/cgroup/system.slice/${unit}.service/cpu.stat; date +%s%6N`;
         const said = await asRoot(`${look}; sleep 10; ${look}; pkill -KILL -f "while :; do :; done [s]pinner"`);
