@@ -2,6 +2,7 @@ import { Lazy, TerraformLocal } from "cdktf";
 import { Construct } from "constructs";
 import { z } from "zod";
 import { TimeZone } from "../runtime/policy/models/schema.ts";
+import { architectureOf } from "../runtime/spec/architecture.ts";
 import { canonicalJson, digestOf } from "../runtime/spec/digest.ts";
 import { type HostSpec, parseHostSpec, SpecError } from "../runtime/spec/host-spec.ts";
 import { Name, PRINCIPAL_UIDS, principalUid } from "../runtime/spec/names.ts";
@@ -15,6 +16,7 @@ import { checkAtSynth } from "./checks/at-synth.ts";
 import { claimMachine, claimName } from "./claims.ts";
 import { terraformLiteral } from "./command-line.ts";
 import { componentsDigest } from "./component-inputs.ts";
+import { foreignProgram } from "./foreign-program.ts";
 import { GrantBook } from "./grants.ts";
 import type { Machine, MachineReview } from "./machines/machine.ts";
 import { McpPackage } from "./mcp-package.ts";
@@ -354,7 +356,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   }
 
   #problems(): string[] {
-    const refused = [...this.#review().refused];
+    const refused = [...this.#review().refused, ...this.#foreignPrograms()];
     try {
       this.toSpec();
     } catch (error) {
@@ -362,6 +364,20 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       refused.push(error.message);
     }
     return refused;
+  }
+
+  #foreignPrograms(): string[] {
+    const agents = [...this.#agents.values()].flatMap(({ name, runtime: { spec } }) =>
+      spec.kind === "command" ? [{ at: `agents.${name}.runtime`, started: spec }] : [],
+    );
+    const models = [...this.#models.values()].flatMap(({ name, provider: { service } }) =>
+      service === null ? [] : [{ at: `models.${name}.service`, started: service }],
+    );
+    const architecture = architectureOf({ machine: this.machine.spec });
+    return [...agents, ...models].flatMap(({ at, started }) => {
+      const why = foreignProgram(started, architecture);
+      return why === undefined ? [] : [this.#book.path(`${at}.${why}`)];
+    });
   }
 
   #missing(): string {
