@@ -1,7 +1,8 @@
-import { Fn, Lazy, Op, TerraformLocal } from "cdktf";
+import { Lazy, TerraformLocal } from "cdktf";
 import { Construct } from "constructs";
 import { z } from "zod";
 import { TimeZone } from "../runtime/policy/models/schema.ts";
+import { architectureOf } from "../runtime/spec/architecture.ts";
 import { canonicalJson, digestOf } from "../runtime/spec/digest.ts";
 import { type HostSpec, parseHostSpec, SpecError } from "../runtime/spec/host-spec.ts";
 import { Name, PRINCIPAL_UIDS, principalUid } from "../runtime/spec/names.ts";
@@ -15,6 +16,7 @@ import { checkAtSynth } from "./checks/at-synth.ts";
 import { claimMachine, claimName } from "./claims.ts";
 import { terraformLiteral } from "./command-line.ts";
 import { componentsDigest } from "./component-inputs.ts";
+import { foreignProgram } from "./foreign-program.ts";
 import { GrantBook } from "./grants.ts";
 import type { Machine, MachineReview } from "./machines/machine.ts";
 import { McpPackage } from "./mcp-package.ts";
@@ -103,6 +105,16 @@ export interface AgentProps {
   readonly limits?: LimitProps;
 }
 
+// made once: a schema costs more than a host
+const Flag = z.boolean();
+const Keep = z.number().int().min(1).max(50);
+const Seconds = (min: number, max = 86_400) => z.number().int().min(min).max(max);
+const TIMEOUTS = {
+  baselineSeconds: Seconds(10),
+  healthSeconds: Seconds(5),
+  confirmSeconds: Seconds(5),
+  drainSeconds: Seconds(1, 600),
+};
 const Uid = z
   .number()
   .int()
@@ -146,7 +158,6 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     this.access = props.access;
     this.machine = props.machine;
     this.#timeouts = timeouts(path, props.timeouts);
-    const Keep = z.number().int().min(1).max(50);
     this.#keepReleases = checked(`${path}: keepReleases`, Keep, props.keepReleases ?? 3);
     const { timeZone = "UTC", ...budget } = props.budget ?? {};
     this.#budget = {
@@ -171,7 +182,10 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     const generation = Lazy.stringValue({ produce: () => canonicalJson(this.machine.generation) });
     const bootstrap = new Bootstrap(this, {
       generation: { host: this.name, os: this.machine.os, baseline: boot.digest, machine: generation },
-      precondition: { condition: Op.lt(Fn.lengthOf(missing.asString), 1), errorMessage: missing.asString },
+      precondition: {
+        condition: `\${length(local.${missing.friendlyUniqueId}) < 1}`,
+        errorMessage: `\${local.${missing.friendlyUniqueId}}`,
+      },
       hostKey: this.machine.hostKey,
     });
     const file = specFile(this.name);
@@ -220,7 +234,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
     const uid = provider.onHost ? principalUid(`model/${name}`) : null;
     if (uid !== null) this.#freeUid(path, uid);
     const budget = budgetOf(`${path}.budget`, props.budget);
-    const logContent = checked(`${path}.logContent`, z.boolean(), props.logContent ?? false);
+    const logContent = checked(`${path}.logContent`, Flag, props.logContent ?? false);
     const model = new Model(this, this.#book, name, { provider, uid, budget, fallback, logContent });
     this.#models.set(name, model);
     return model;
@@ -340,7 +354,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   }
 
   #problems(): string[] {
-    const refused = [...this.#review().refused];
+    const refused = [...this.#review().refused, ...this.#foreignPrograms()];
     try {
       this.toSpec();
     } catch (error) {
@@ -348,6 +362,20 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       refused.push(error.message);
     }
     return refused;
+  }
+
+  #foreignPrograms(): string[] {
+    const agents = [...this.#agents.values()].flatMap(({ name, runtime: { spec } }) =>
+      spec.kind === "command" ? [{ at: `agents.${name}.runtime`, started: spec }] : [],
+    );
+    const models = [...this.#models.values()].flatMap(({ name, provider: { service } }) =>
+      service === null ? [] : [{ at: `models.${name}.service`, started: service }],
+    );
+    const architecture = architectureOf({ machine: this.machine.spec });
+    return [...agents, ...models].flatMap(({ at, started }) => {
+      const why = foreignProgram(started, architecture);
+      return why === undefined ? [] : [this.#book.path(`${at}.${why}`)];
+    });
   }
 
   #missing(): string {
@@ -372,14 +400,14 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
 }
 
 function timeouts(path: string, props: AgentHostProps<Machine>["timeouts"] = {}): HostSpec["timeouts"] {
-  knownKeys(`${path}: timeouts`, props, ["baselineSeconds", "healthSeconds", "confirmSeconds", "drainSeconds"]);
+  knownKeys(`${path}: timeouts`, props, Object.keys(TIMEOUTS));
   const { baselineSeconds = 600, healthSeconds = 180, confirmSeconds = 60, drainSeconds = 10 } = props;
-  const seconds = (key: string, value: number, min: number, max = 86_400) =>
-    checked(`${path}: timeouts.${key}`, z.number().int().min(min).max(max), value);
+  const seconds = (key: keyof typeof TIMEOUTS, value: number) =>
+    checked(`${path}: timeouts.${key}`, TIMEOUTS[key], value);
   return {
-    baselineSeconds: seconds("baselineSeconds", baselineSeconds, 10),
-    healthSeconds: seconds("healthSeconds", healthSeconds, 5),
-    confirmSeconds: seconds("confirmSeconds", confirmSeconds, 5),
-    drainSeconds: seconds("drainSeconds", drainSeconds, 1, 600),
+    baselineSeconds: seconds("baselineSeconds", baselineSeconds),
+    healthSeconds: seconds("healthSeconds", healthSeconds),
+    confirmSeconds: seconds("confirmSeconds", confirmSeconds),
+    drainSeconds: seconds("drainSeconds", drainSeconds),
   };
 }

@@ -1,4 +1,4 @@
-import { Fn, type Precondition } from "cdktf";
+import type { Precondition } from "cdktf";
 import type { Construct } from "constructs";
 import { HOST_KEY_PRIVATE_PLACEHOLDER, HOST_KEY_PUBLIC_PLACEHOLDER } from "../cloud-init/baseline.ts";
 import { terraformLiteral } from "./command-line.ts";
@@ -21,7 +21,7 @@ export interface BootstrapProps {
  */
 export class Bootstrap {
   readonly resource: TerraformData;
-  /** Token for the public line. */
+  /** Expression for the public line. */
   readonly publicKey: string;
 
   constructor(scope: Construct, { generation, precondition, hostKey }: BootstrapProps) {
@@ -43,17 +43,17 @@ export class Bootstrap {
     // sensitive, so that plans of a replacement or a destroy would print it.
     this.resource = new TerraformData(scope, "bootstrap", {
       input: { publicKey: pair.publicKey },
-      triggersReplace: { privateKey: Fn.sensitive(pair.privateKey) },
+      triggersReplace: { privateKey: `\${sensitive(${JSON.stringify(pair.privateKey)})}` },
       lifecycle: { ignoreChanges: ["input", "triggers_replace"] },
       replaceTriggeredBy: [replacedWith],
     });
     this.publicKey = this.resource.output("publicKey");
   }
 
-  /** The user data with the one-time key in it: tokens, of which the private half is sensitive. */
+  /** The user data with the one-time key in it: expressions of Terraform, of which the private half is sensitive. */
   fill(userData: string): string {
     // It stands in a YAML string in double quotes, where newlines are written as in JSON.
-    const privateKey = Fn.trim(Fn.jsonencode(this.resource.trigger("privateKey")), Fn.rawString('"'));
+    const privateKey = this.resource.triggerInJson("privateKey");
     return terraformLiteral(userData)
       .replaceAll(HOST_KEY_PRIVATE_PLACEHOLDER, () => privateKey)
       .replaceAll(HOST_KEY_PUBLIC_PLACEHOLDER, () => this.publicKey);

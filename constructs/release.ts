@@ -1,4 +1,4 @@
-import { Fn, Lazy, TerraformOutput } from "cdktf";
+import { Lazy, TerraformOutput } from "cdktf";
 import type { Construct } from "constructs";
 import type { Bootstrap } from "./bootstrap.ts";
 import { bailiwickCommand } from "./command-line.ts";
@@ -31,8 +31,17 @@ export function addRelease(scope: Construct, props: ReleaseProps): void {
     machine: { ...machine.binding },
     bootstrap: { publicKey: bootstrap.publicKey, claimedBy: claim.output("instance") },
   };
-  const bindings = () => ({ ...known, values: { ...props.values() } });
-  let encoded: string | undefined;
+  let resolved: unknown;
+  // Resolved once for all places, into plain text. References to other stacks can be among the values alone: what the machine
+  // is bound to by such a reference is in its own resources.
+  const bindings = (place: "triggers" | "output") =>
+    Lazy.anyValue({
+      produce: (context) => {
+        if (context.preparing) return place === "triggers" ? { ...props.values() } : {};
+        resolved ??= untraced(() => context.resolve({ ...known, values: { ...props.values() } }));
+        return resolved;
+      },
+    });
   // Before all stacks are ready the spec may be incomplete: nothing is decided by it then.
   const digest = (kind: "spec" | "components") =>
     Lazy.stringValue({ produce: ({ preparing }) => (preparing ? "" : props.digests[kind]()) });
@@ -41,28 +50,19 @@ export function addRelease(scope: Construct, props: ReleaseProps): void {
       spec: digest("spec"),
       kit: KIT_VERSION,
       components: digest("components"),
-      bindings: Lazy.anyValue({ produce: bindings }),
+      bindings: bindings("triggers"),
     },
     dependsOn: [machine.made],
     provisioners: [
       {
         command: bailiwickCommand(scope, ["push", host, "--spec", specFile, "--from-terraform"]),
-        environment: {
-          // What it refers to in other stacks is found in the triggers.
-          BAILIWICK_BINDINGS: Lazy.stringValue({
-            produce: ({ preparing }) => {
-              if (preparing) return "";
-              encoded ??= untraced(() => Fn.jsonencode(bindings()));
-              return encoded;
-            },
-          }),
-        },
+        environment: { BAILIWICK_BINDINGS: `\${jsonencode(self.triggers_replace.bindings)}` },
       },
     ],
   });
   new TerraformOutput(scope, `bailiwick_${host.replaceAll("-", "_")}`, {
     staticId: true,
     description: `What bailiwick needs to find host ${host}; no secrets.`,
-    value: Lazy.anyValue({ produce: bindings }),
+    value: bindings("output"),
   });
 }

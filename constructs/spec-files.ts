@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TerraformStack } from "cdktf";
 import type { Construct } from "constructs";
+import { untraced } from "./untraced.ts";
 
 type Spec = () => unknown;
 
@@ -23,10 +24,12 @@ export function writeSpecAtSynth(scope: Construct, host: string, spec: Spec): vo
   specs.set(host, spec);
   if (known !== undefined) return;
   specsOf.set(stack, specs);
+  const prepare = stack.prepareStack.bind(stack);
+  stack.prepareStack = () => untraced(prepare);
   const inner = stack.synthesizer;
   stack.synthesizer = {
     synthesize(session) {
-      inner.synthesize(session);
+      untraced(() => inner.synthesize(session));
       const manifest = session.manifest.forStack(stack);
       // It holds a fresh one-time private key.
       chmodSync(join(session.outdir, manifest.synthesizedStackPath), 0o600);

@@ -37,19 +37,28 @@ export class TerraformData extends TerraformResource {
     this.#props = props;
   }
 
-  /** Token for the id, new with each replacement. */
+  /** Its id, new with each replacement, as an expression for its own stack, like the following. */
   get id(): string {
-    return this.getStringAttribute("id");
+    return this.#expression("id");
   }
 
-  /** Token for a string in its output, which is its input as of the last apply. */
+  /** A string in its output, which is its input as of the last apply. */
   output(key: string): string {
-    return this.getStringAttribute(`output.${key}`);
+    return this.#expression(`output.${key}`);
   }
 
-  /** Token for a string in its triggers. Sensitive where the trigger was; Terraform forgets that of an output. */
-  trigger(key: string): string {
-    return this.getStringAttribute(`triggers_replace.${key}`);
+  /** A string in its triggers, as JSON without quotes. Sensitive where the trigger was; Terraform forgets that of an output. */
+  triggerInJson(key: string): string {
+    return `\${trim(jsonencode(${this.#path(`triggers_replace.${key}`)}), "\\"")}`;
+  }
+
+  /** Plain text and no token: cdktf takes a text apart for each of its tokens, which for user data is most of a synth. */
+  #expression(attribute: string): string {
+    return `\${${this.#path(attribute)}}`;
+  }
+
+  #path(attribute: string): string {
+    return `terraform_data.${this.friendlyUniqueId}.${attribute}`;
   }
 
   protected override synthesizeAttributes(): Record<string, unknown> {

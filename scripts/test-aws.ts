@@ -1,12 +1,12 @@
 // stacks/aws.ts by the real AWS provider against moto's server: validate, plan, apply, destroy. Runs where Terraform finds a
 // provider, by a mirror or the registry, and moto is installed (PyPI: moto[server]); says what it lacks elsewhere. The push
 // is only recorded, since moto's instances are not there.
-import { type ChildProcess, execFile, spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { App } from "cdktf";
+import { motoMissing, startMoto } from "../test/fixtures/moto.ts";
 
 interface Ran {
   readonly code: number;
@@ -30,34 +30,6 @@ function run(program: string, ...args: string[]): Promise<Ran> {
   });
 }
 
-function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
-    const server = createServer().on("error", fail);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => done(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
-}
-
-async function moto(): Promise<ChildProcess> {
-  const port = await freePort();
-  const child = spawn("python3", ["-m", "moto.server", "-p", String(port)], { stdio: "ignore" });
-  env.AWS_ENDPOINT_URL = `http://127.0.0.1:${port}`;
-  for (let i = 0; i < 100; i++) {
-    if (
-      await fetch(env.AWS_ENDPOINT_URL).then(
-        () => true,
-        () => false,
-      )
-    )
-      return child;
-    await new Promise((done) => setTimeout(done, 100));
-  }
-  child.kill();
-  throw new Error("moto's server did not answer");
-}
-
 async function main(): Promise<void> {
   process.env.BAILIWICK_ADMIN_KEY ||= `ssh-ed25519 ${"A".repeat(68)} ada`;
   process.env.BAILIWICK_ADMIN_CIDR ||= "203.0.113.7/32";
@@ -69,9 +41,10 @@ async function main(): Promise<void> {
   app.synth();
   const init = await run("terraform", "init", "-input=false", "-no-color");
   if (init.code !== 0) return console.log("not run: no AWS provider: terraform init finds hashicorp/aws nowhere");
-  if ((await run("python3", "-c", "import moto.server")).code !== 0)
-    return console.log('not run: moto is not installed; pip install "moto[server]"');
-  const server = await moto();
+  const missing = motoMissing();
+  if (missing !== undefined) return console.log(`not run: ${missing}`);
+  const server = await startMoto();
+  env.AWS_ENDPOINT_URL = server.url;
   try {
     for (const args of [["validate"], ["plan"], ["apply", "-auto-approve"], ["apply", "-destroy", "-auto-approve"]]) {
       const { code, output } = await run("terraform", ...args, "-no-color");
@@ -79,7 +52,7 @@ async function main(): Promise<void> {
       if (code !== 0) throw new Error(output);
     }
   } finally {
-    server.kill();
+    server.stop();
   }
 }
 

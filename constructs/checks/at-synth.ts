@@ -10,6 +10,7 @@ import {
 } from "cdktf";
 import type { IConstruct } from "constructs";
 import type { AgentHost } from "../agent-host.ts";
+import { untraced } from "../untraced.ts";
 import type { CheckedHost, CheckedStack, MadeResource, SynthCheck } from "./check.ts";
 import { encryptedDisks } from "./encrypted-disks.ts";
 import { firewallInPlace } from "./firewall-in-place.ts";
@@ -51,7 +52,7 @@ export function checkAtSynth(host: AgentHost): void {
   if (known !== undefined) return void known.push(host);
   const hosts = [host];
   hostsOf.set(app, hosts);
-  app.node.addValidation({ validate: () => checkApp(hosts) });
+  app.node.addValidation({ validate: () => untraced(() => checkApp(hosts)) });
 }
 
 function checkApp(hosts: readonly AgentHost[]): string[] {

@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as z from "zod";
+import type { Architecture } from "../spec/architecture.ts";
 import { digestOf, sha256 } from "../spec/digest.ts";
 
 const Package = z.looseObject({
@@ -77,16 +78,25 @@ function parsed(folder: string, packageJson: string, lockFile: string): LockedPa
   return { folder, digest: digestOf([packageJson, lockFile]), packageJson, lockFile, packages };
 }
 
-/** The platform that components are built for. */
-export const TARGET = { os: "linux", cpu: "x64", libc: "glibc" } as const;
+/** A platform that components are built for. */
+export interface Target {
+  readonly os: "linux";
+  readonly cpu: Architecture;
+  readonly libc: "glibc";
+}
+
+/** The platform of a host with this architecture. */
+export function targetOf(cpu: Architecture): Target {
+  return { os: "linux", cpu, libc: "glibc" };
+}
 
 /**
- * Places of the packages that must be there after an install for `TARGET`: all but the optional ones that are for
+ * Places of the packages that must be there after an install for the target: all but the optional ones that are for
  * another platform, or that only such a one needs.
  */
-export function expectedPackages(locked: LockedPackages): string[] {
+export function expectedPackages(locked: LockedPackages, target: Target): string[] {
   const forTarget = (found: z.infer<typeof Package>) =>
-    (["os", "cpu", "libc"] as const).every((key) => allows(found[key], TARGET[key]));
+    (["os", "cpu", "libc"] as const).every((key) => allows(found[key], target[key]));
   return [...locked.packages].filter(([, found]) => found.optional !== true || forTarget(found)).map(([at]) => at);
 }
 

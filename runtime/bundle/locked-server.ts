@@ -1,8 +1,9 @@
 import { join } from "node:path";
+import type { Architecture } from "../spec/architecture.ts";
 import { digestOf } from "../spec/digest.ts";
 import type { BuildOptions } from "./cache.ts";
 import { type Component, component } from "./component.ts";
-import { foreignLockedPackages, lockedPackages, TARGET } from "./locked-packages.ts";
+import { foreignLockedPackages, lockedPackages, targetOf } from "./locked-packages.ts";
 import { nodeBinary, nodeInputs } from "./node.ts";
 import { install, pinnedNpm } from "./npm.ts";
 
@@ -15,8 +16,9 @@ import { install, pinnedNpm } from "./npm.ts";
 export async function lockedServerComponent(
   folder: string,
   lock: string,
-  options: BuildOptions & { readonly name: string },
+  options: BuildOptions & { readonly name: string; readonly cpu: Architecture },
 ): Promise<Component> {
+  const target = targetOf(options.cpu);
   const [locked, npm, nodeDigest] = await Promise.all([
     foreignLockedPackages(folder, lock),
     lockedPackages("npm"),
@@ -25,12 +27,12 @@ export async function lockedServerComponent(
   const node = await nodeBinary(options);
   return component({
     ...options,
-    inputs: digestOf(["locked-server", TARGET, locked.digest, npm.digest, nodeDigest]),
+    inputs: digestOf(["locked-server", target, locked.digest, npm.digest, nodeDigest]),
     node,
     make: async (temporary) => {
       const into = join(temporary, "install");
       options.progress?.(`installing ${options.name}: ${locked.packages.size} locked packages`);
-      await install(locked, into, await pinnedNpm(node, options));
+      await install(locked, into, await pinnedNpm(node, options), target);
       return { folder: into };
     },
   });

@@ -4,7 +4,7 @@ import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { digestOf } from "../spec/digest.ts";
 import { type BuildOptions, buildOnce, cacheFolder, exists } from "./cache.ts";
-import { expectedPackages, type LockedPackages, lockedPackages, TARGET } from "./locked-packages.ts";
+import { expectedPackages, type LockedPackages, lockedPackages, type Target, targetOf } from "./locked-packages.ts";
 
 /** A program that runs npm: the Node.js to run, and npm's own `npm-cli.js`. */
 export interface Npm {
@@ -41,7 +41,7 @@ export async function pinnedNpm(node: string, options: BuildOptions = {}): Promi
     async (temporary) => {
       options.progress?.("fetching npm");
       const work = join(temporary, "work");
-      await install(locked, work, await npmOfMachine());
+      await install(locked, work, await npmOfMachine(), targetOf("x64"));
       await rename(join(work, "node_modules", "npm"), join(temporary, "npm"));
       await rm(work, { recursive: true });
     },
@@ -58,9 +58,6 @@ const FLAGS = [
   "--include=prod",
   "--include=optional",
   "--include=peer",
-  `--os=${TARGET.os}`,
-  `--cpu=${TARGET.cpu}`,
-  `--libc=${TARGET.libc}`,
   "--install-strategy=hoisted",
   "--bin-links=true",
   "--workspaces=false",
@@ -76,20 +73,23 @@ const FLAGS = [
 ];
 
 /**
- * Installs locked packages for the target platform into `into` (made new), no package's script being run.
+ * Installs locked packages for a platform, which need not be this machine's, into `into` (made new), no package's script being run.
  * @throws with npm's words, or naming a package of the lock file that npm has left out
  */
-export async function install(locked: LockedPackages, into: string, npm: Npm): Promise<void> {
+export async function install(locked: LockedPackages, into: string, npm: Npm, target: Target): Promise<void> {
   await mkdir(into);
   await writeFile(join(into, "package.json"), locked.packageJson);
   await writeFile(join(into, "package-lock.json"), locked.lockFile);
   const real = await realpath(into); // reached through a link, npm finds the lock file out of date
-  await run(npm.node, [npm.cli, ...FLAGS, `--prefix=${real}`], real, environment()).catch((error: Error) => {
-    throw new Error(
-      `installing what ${locked.folder} locks failed; see that npm reaches its registry and run again: ${error.message}`,
-    );
-  });
-  for (const at of expectedPackages(locked)) {
+  const platform = [`--os=${target.os}`, `--cpu=${target.cpu}`, `--libc=${target.libc}`];
+  await run(npm.node, [npm.cli, ...FLAGS, ...platform, `--prefix=${real}`], real, environment()).catch(
+    (error: Error) => {
+      throw new Error(
+        `installing what ${locked.folder} locks failed; see that npm reaches its registry and run again: ${error.message}`,
+      );
+    },
+  );
+  for (const at of expectedPackages(locked, target)) {
     const text = await readFile(join(into, at, "package.json"), "utf8").catch(() => undefined);
     const version = text === undefined ? undefined : (JSON.parse(text) as { version?: string }).version;
     const wanted = locked.packages.get(at)?.version;

@@ -1,10 +1,11 @@
 import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Architecture } from "../spec/architecture.ts";
 import { digestOf } from "../spec/digest.ts";
 import type { BuildOptions } from "./cache.ts";
 import { type Component, component } from "./component.ts";
-import { type LockedPackages, lockedPackages, TARGET } from "./locked-packages.ts";
+import { type LockedPackages, lockedPackages, targetOf } from "./locked-packages.ts";
 import { nodeBinary, nodeInputs } from "./node.ts";
 import { install, pinnedNpm, run } from "./npm.ts";
 import { OPENCLAW_TRIM, trimmedBy } from "./openclaw-trim.ts";
@@ -16,11 +17,17 @@ export const OPENCLAW = "openclaw";
 /** The program to run, relative to the component. */
 export const OPENCLAW_ENTRY = "node_modules/openclaw/openclaw.mjs";
 
+interface OpenClaw {
+  readonly version: string;
+  /** @default x64 */
+  readonly cpu?: Architecture;
+}
+
 /** Digest of everything that decides OpenClaw's component: lock file, trimming, the Node.js and npm that install it. */
-export async function openclawInputs({ version }: { readonly version: string }): Promise<string> {
+export async function openclawInputs({ version, cpu = "x64" }: OpenClaw): Promise<string> {
   const [locked, npm, node] = await Promise.all([lockOf(version), lockedPackages("npm"), nodeInputs()]);
   const rules = OPENCLAW_TRIM.map((rule) => [rule.name, rule.path.source]);
-  return digestOf([OPENCLAW, TARGET, locked.digest, npm.digest, node, rules]);
+  return digestOf([OPENCLAW, targetOf(cpu), locked.digest, npm.digest, node, rules]);
 }
 
 /**
@@ -30,7 +37,7 @@ export async function openclawInputs({ version }: { readonly version: string }):
  * it fetched is not what the lock file says
  */
 export async function openclawComponent(
-  { version }: { readonly version: string },
+  { version, cpu = "x64" }: OpenClaw,
   options: BuildOptions = {},
 ): Promise<Component> {
   const locked = await lockOf(version);
@@ -38,12 +45,12 @@ export async function openclawComponent(
   return component({
     ...options,
     name: OPENCLAW,
-    inputs: await openclawInputs({ version }),
+    inputs: await openclawInputs({ version, cpu }),
     node,
     make: async (temporary) => {
       const folder = join(temporary, "install");
       options.progress?.(`installing OpenClaw ${version}: ${locked.packages.size} locked packages`);
-      await install(locked, folder, await pinnedNpm(node, options));
+      await install(locked, folder, await pinnedNpm(node, options), targetOf(cpu));
       await postinstall(node, folder, temporary);
       return { folder, entries: await readTree(folder, { skip: (path) => trimmedBy(path) !== undefined }) };
     },

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { createServer } from "node:net";
+import { freePort } from "../local/port.ts";
 import { UnreachableError } from "../ssh/errors.ts";
 
 interface Tunnel {
@@ -23,6 +23,7 @@ export async function instanceConnectTunnel(instance: string): Promise<{ host: s
   const known = open.get(instance);
   if (known !== undefined && known.child.exitCode === null && known.child.signalCode === null)
     return { host: "127.0.0.1", port: known.port };
+  // the CLI takes a number, not a socket
   const port = await freePort();
   const child = spawn(
     "aws",
@@ -65,19 +66,5 @@ function listening(child: ChildProcess, instance: string): Promise<void> {
       give(error.code === "ENOENT" ? "the AWS CLI is not installed here; install aws, version 2" : error.message),
     );
     child.on("exit", (code) => give(`the AWS CLI ended with exit code ${code}: ${said.trim()}`));
-  });
-}
-
-/** A port of loopback that was free a moment ago: the CLI takes a number, not a socket. */
-function freePort(): Promise<number> {
-  return new Promise((done, fail) => {
-    const server = createServer();
-    server.on("error", fail);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() =>
-        address === null || typeof address === "string" ? fail(new Error("no port")) : done(address.port),
-      );
-    });
   });
 }

@@ -25,3 +25,16 @@ export function isFree(port: number): Promise<boolean> {
     server.listen({ host: "127.0.0.1", port, exclusive: true }, () => server.close(() => resolve(true)));
   });
 }
+
+/** A port of 127.0.0.1 that was free a moment ago, for a program that takes a number and no socket. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() =>
+        address === null || typeof address === "string" ? reject(new Error("no port")) : resolve(address.port),
+      );
+    });
+  });
+}

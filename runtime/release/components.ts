@@ -7,6 +7,7 @@ import { hostProgramComponent } from "../bundle/host-program.ts";
 import { lockedServerComponent } from "../bundle/locked-server.ts";
 import { nodeComponent } from "../bundle/node.ts";
 import { openclawComponent } from "../bundle/openclaw.ts";
+import { architectureOf } from "../spec/architecture.ts";
 import type { HostSpec } from "../spec/host-spec.ts";
 import { requiredComponents } from "./render/requirements.ts";
 
@@ -28,13 +29,15 @@ function build(
   spec: HostSpec,
   { project, progress }: { project: string; progress: (line: string) => void },
 ): Promise<Component> {
-  if (name === "node") return nodeComponent({ progress });
+  const cpu = architectureOf(spec);
+  if (name === "node") return nodeComponent({ progress, cpu });
   if (name === "activator" || name === "model-gateway" || name === "demo-model" || name === "mcp-guard")
     return hostProgramComponent(name, fileURLToPath(new URL(`../host/${name}/main.ts`, import.meta.url)), { progress });
-  if (name.startsWith("openclaw-")) return openclawComponent({ version: name.slice("openclaw-".length) }, { progress });
+  if (name.startsWith("openclaw-"))
+    return openclawComponent({ version: name.slice("openclaw-".length), cpu }, { progress });
   const server = name.startsWith("mcp-server-") ? spec.mcpServers?.[name.slice("mcp-server-".length)] : undefined;
   if (server?.source.kind === "npm")
-    return lockedServerComponent(resolve(project, server.source.folder), server.source.lock, { name, progress });
+    return lockedServerComponent(resolve(project, server.source.folder), server.source.lock, { name, progress, cpu });
   const seed = name.startsWith("seed-") ? spec.workspaces[name.slice("seed-".length)]?.seed : undefined;
   if (seed?.kind === "git") return gitSeedComponent(seed, { name, progress });
   if (seed !== undefined) return folderComponent(resolve(project, seed.source), { name, progress });

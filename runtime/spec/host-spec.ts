@@ -60,6 +60,7 @@ const AwsMachineSpec = z
   .strictObject({
     kind: z.literal("aws").describe("An EC2 instance."),
     instanceType: z.string().min(1).describe("Type of the instance."),
+    architecture: z.literal("arm64").optional().describe("Architecture of its processors, where it is not x86-64."),
     inbound: z
       .enum(["cidr", "instance-connect"])
       .describe(

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type App, TerraformStack, TerraformVariable, Token } from "cdktf";
 import { describe, expect, it } from "vitest";
 import {
@@ -7,8 +10,11 @@ import {
   type AwsMachineProps,
   LocalMachine,
   ModelProvider,
+  Runtime,
   Secret,
 } from "../../constructs/index.ts";
+import { architectureOf } from "../../runtime/spec/architecture.ts";
+import { parseHostSpec } from "../../runtime/spec/host-spec.ts";
 import { ADA, access, anApp, synthesise } from "./synthesised.ts";
 
 type Resources = Record<string, Record<string, Record<string, unknown>>>;
@@ -165,13 +171,69 @@ describe("a machine on AWS", () => {
     });
   });
 
+  it.each<[string, AwsMachineProps["image"], string]>([
+    ["t4g.medium", "debian-13", "debian-13-arm64-*"],
+    ["c6gd.large", "debian-13", "debian-13-arm64-*"],
+    ["im4gn.large", "debian-13", "debian-13-arm64-*"],
+    ["m7g.large", "ubuntu-24.04", "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-arm64-server-*"],
+  ])("boots %s from an image of arm64 (%s), and what is put on it is built for that", (instanceType, image, name) => {
+    const { tf, spec } = stackOf({ instanceType, ...(image === undefined ? {} : { image }) });
+    expect(Object.values(tf.data.aws_ami ?? {})[0]).toMatchObject({
+      filter: expect.arrayContaining([
+        { name: "name", values: [name] },
+        { name: "architecture", values: ["arm64"] },
+      ]),
+    });
+    expect(architectureOf(parseHostSpec(spec))).toBe("arm64");
+  });
+
+  it.each(["t3.medium", "m7i.large", "g4dn.xlarge", "c7a.large", "i4i.large"])(
+    "boots %s from an image of x86-64, as what is put on it is built for",
+    (instanceType) => {
+      const { tf, spec } = stackOf({ instanceType });
+      expect(Object.values(tf.data.aws_ami ?? {})[0]).toMatchObject({
+        filter: expect.arrayContaining([{ name: "architecture", values: ["x86_64"] }]),
+      });
+      expect(architectureOf(parseHostSpec(spec))).toBe("x64");
+    },
+  );
+
+  it("refuses at synth a program of a team's that is built for another architecture than the machine's", () => {
+    const source = mkdtempSync(join(tmpdir(), "bailiwick-program-"));
+    const synth = (instanceType: string, program: string) => {
+      const app = anApp();
+      const stack = new TerraformStack(app, "s");
+      const host = new AgentHost(stack, "ops", { machine: new AwsMachine(stack, "box", { instanceType }), access });
+      host.addAgent("own", { runtime: Runtime.command({ source, argv: [`./${program}`] }) });
+      return () => synthesise(app, "s");
+    };
+    try {
+      const elf = (machine: number) =>
+        Buffer.concat([Buffer.from("\x7fELF"), Buffer.alloc(14), Buffer.from([machine, 0])]);
+      writeFileSync(join(source, "intel"), elf(62));
+      writeFileSync(join(source, "arm"), elf(183));
+      writeFileSync(join(source, "script"), "#!/bin/sh\n");
+      expect(synth("t4g.medium", "intel")).toThrow(
+        'AgentHost "ops": agents.own.runtime.argv[0]: "./intel" is built for x64, and the machine is arm64',
+      );
+      expect(synth("t3.medium", "arm")).toThrow('"./arm" is built for arm64, and the machine is x64');
+      for (const [type, program] of [
+        ["t4g.medium", "arm"],
+        ["t3.medium", "intel"],
+        ["t4g.medium", "script"],
+      ] as const)
+        expect(synth(type, program), program).not.toThrow();
+    } finally {
+      rmSync(source, { recursive: true });
+    }
+  });
+
   it("pins the provider it is written for", () => {
     expect(stackOf().tf.terraform.required_providers.aws).toEqual({ source: "hashicorp/aws", version: "~> 6.0" });
   });
 
   it.each<[string, Partial<Record<keyof AwsMachineProps, unknown>>, string]>([
     ["a malformed type", { instanceType: "medium" }, "must be an instance type as AWS writes it"],
-    ["an arm64 type", { instanceType: "m7g.large" }, "it is arm64"],
     ["a type without NVMe", { instanceType: "t2.micro" }, "choose a type of the Nitro system"],
     ["an unknown way in", { inbound: "ssm" }, "inbound: received"],
     ["a subnet that is none", { network: { vpcId: "vpc-1", subnetId: "vpc-2" } }, "starts with subnet-"],

@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hostProgramComponent } from "../../runtime/bundle/host-program.ts";
-import { lockedPackages } from "../../runtime/bundle/locked-packages.ts";
+import { lockedPackages, targetOf } from "../../runtime/bundle/locked-packages.ts";
 import { nodeBinary, nodeComponent } from "../../runtime/bundle/node.ts";
 import { install, pinnedNpm } from "../../runtime/bundle/npm.ts";
 import { OPENCLAW_ENTRY, openclawComponent } from "../../runtime/bundle/openclaw.ts";
@@ -53,7 +53,12 @@ describe(`OpenClaw ${VERSION}`, () => {
 
   it("is trimmed by every rule, and only by rules that still find something", async () => {
     const into = join(folder, "untrimmed");
-    await install(await lockedPackages(`openclaw/${VERSION}`), into, await pinnedNpm(await nodeBinary()));
+    await install(
+      await lockedPackages(`openclaw/${VERSION}`),
+      into,
+      await pinnedNpm(await nodeBinary()),
+      targetOf("x64"),
+    );
     const matched = new Set<string>();
     await readTree(into, {
       skip: (path) => {

@@ -9,10 +9,10 @@ import { machineNetwork } from "./network.ts";
 import { type AwsImage, type AwsMachineProps, type AwsSettings, checkedProps } from "./props.ts";
 import { AwsLookup, type AwsMeta, AwsResource, awsProvider } from "./resources.ts";
 
-/** Who publishes a system's own images, and how they are named. */
+/** Who publishes a system's own images, and how they are named, with ARCH for Debian's name of the architecture. */
 const IMAGES: Readonly<Record<AwsImage, { readonly owner: string; readonly name: string }>> = {
-  "debian-13": { owner: "136693071363", name: "debian-13-amd64-*" },
-  "ubuntu-24.04": { owner: "099720109477", name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*" },
+  "debian-13": { owner: "136693071363", name: "debian-13-ARCH-*" },
+  "ubuntu-24.04": { owner: "099720109477", name: "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-ARCH-server-*" },
 };
 
 /**
@@ -37,8 +37,8 @@ export class AwsMachine extends Construct implements Machine {
   }
 
   get spec(): Extract<Machine["spec"], { kind: "aws" }> {
-    const { instanceType, inbound, dataGiB } = this.#settings;
-    return { kind: "aws", instanceType, inbound, dataGiB };
+    const { instanceType, architecture, inbound, dataGiB } = this.#settings;
+    return { kind: "aws", instanceType, ...(architecture === "arm64" ? { architecture } : {}), inbound, dataGiB };
   }
 
   get os(): AwsImage {
@@ -80,7 +80,7 @@ export class AwsMachine extends Construct implements Machine {
       meta,
     );
     this.#snapshots(name, meta);
-    const image = new AwsLookup(this, "image", "aws_ami", imageFilter(this.#settings.image), meta.provider);
+    const image = new AwsLookup(this, "image", "aws_ami", imageFilter(this.#settings), meta.provider);
     const instance = new AwsResource(
       this,
       "instance",
@@ -161,14 +161,15 @@ export class AwsMachine extends Construct implements Machine {
   }
 }
 
-function imageFilter(image: AwsImage) {
+function imageFilter({ image, architecture }: AwsSettings) {
   const { owner, name } = IMAGES[image];
+  const arm = architecture === "arm64";
   return {
     owners: [owner],
     most_recent: true,
     filter: [
-      { name: "name", values: [name] },
-      { name: "architecture", values: ["x86_64"] },
+      { name: "name", values: [name.replace("ARCH", arm ? "arm64" : "amd64")] },
+      { name: "architecture", values: [arm ? "arm64" : "x86_64"] },
       { name: "virtualization-type", values: ["hvm"] },
     ],
   };

@@ -1,5 +1,6 @@
 import { Token } from "cdktf";
 import { z } from "zod";
+import type { Architecture } from "../../../runtime/spec/architecture.ts";
 import { Cidr } from "../../../runtime/spec/network.ts";
 import { checked, knownKeys, refuse } from "../../refuse.ts";
 
@@ -7,7 +8,8 @@ const Image = z.enum(["debian-13", "ubuntu-24.04"]);
 export type AwsImage = z.output<typeof Image>;
 
 export interface AwsMachineProps {
-  /** Type of the instance, of the Nitro system and x86, such as `t3.medium` or `m7i.large`. */
+  /** Type of the instance, of the Nitro system, such as `t3.medium` or, on arm64, `t4g.medium`. The family decides the
+   * architecture of the image, and of what is put on the host. */
   readonly instanceType: string;
   /**
    * Operating system: the newest image of its publisher's own. Another one makes a new instance.
@@ -93,13 +95,15 @@ const KEYS = {
 
 type Checked = { readonly [K in keyof typeof KEYS]: z.output<(typeof KEYS)[K]> };
 export type AwsSettings = Checked & {
+  readonly architecture: Architecture;
   readonly network: { readonly vpcId: string; readonly subnetId: string } | null;
   readonly kmsKeyArn: string | null;
   readonly snapshots: { readonly roleArn: string; readonly everyHours: number; readonly keep: number } | null;
 };
 
-/** Families whose disks are not NVMe, or that are arm64: their second letter group ends in `g` (Graviton), as m7g and c6gd. */
+/** Families of arm64 (Graviton), whose letters after the number begin with `g`, as m7g and c6gd; g5g is one, g5 is not. */
 const ARM = /^(a1|[a-z]+[0-9]+g[a-z]*)\./;
+/** Families whose disks are not NVMe. */
 const NO_NITRO = /^(t1|t2|m[1-4]|c[1345]?|c4|r[34]|i2|d2|g[23]|p[23]|x1e?|h1|f1)\./;
 
 /** @throws Refusal */
@@ -108,12 +112,6 @@ export function checkedProps(path: string, props: AwsMachineProps): AwsSettings 
   const value = <K extends keyof typeof KEYS>(key: K, standard?: Checked[K]) =>
     checked(`${path}: ${key}`, KEYS[key], props[key] ?? standard) as Checked[K];
   const instanceType = value("instanceType");
-  if (ARM.test(instanceType))
-    refuse(
-      `${path}: instanceType`,
-      instanceType,
-      "it is arm64, and what is put on the host is built for x86; choose t3, m7i or c7i",
-    );
   if (NO_NITRO.test(instanceType))
     refuse(
       `${path}: instanceType`,
@@ -122,6 +120,7 @@ export function checkedProps(path: string, props: AwsMachineProps): AwsSettings 
     );
   return {
     instanceType,
+    architecture: ARM.test(instanceType) ? "arm64" : "x64",
     image: value("image", "debian-13"),
     inbound: value("inbound", "cidr"),
     vpcCidr: value("vpcCidr", "10.77.0.0/24"),

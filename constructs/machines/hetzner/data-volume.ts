@@ -14,7 +14,7 @@ export interface DataVolumeProps {
   readonly existing: string | null;
 }
 
-/** Tokens for the id, which the provider gives as a string and takes as a number. */
+/** A token, or an expression, for the id, which the provider gives as a string and takes as a number. */
 export interface VolumeId {
   readonly id: string;
   readonly number: number;
@@ -50,5 +50,5 @@ export function dataVolume(scope: Construct, props: DataVolumeProps): VolumeId {
       ],
     },
   });
-  return { id: made.id, number: made.getNumberAttribute("id") };
+  return { id: `\${hcloud_volume.${made.friendlyUniqueId}.id}`, number: made.getNumberAttribute("id") };
 }

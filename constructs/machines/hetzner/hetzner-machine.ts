@@ -90,7 +90,7 @@ export class HetznerMachine extends Construct implements Machine {
       location,
       image,
       userData: searchedOnce(userData.replaceAll(DATA_VOLUME_PLACEHOLDER, () => volume.id)),
-      sshKeys: [nobody.id],
+      sshKeys: [`\${hcloud_ssh_key.${nobody.friendlyUniqueId}.id}`],
       firewallIds: [this.#firewall.getNumberAttribute("id"), ...firewallIds.map(idNumber)],
       publicNet: [{ ipv4Enabled: ipv4, ipv6Enabled: ipv6 }],
       network: subnet === null ? [] : [networkBlock(subnet.id, subnet.ip)],
@@ -108,7 +108,7 @@ export class HetznerMachine extends Construct implements Machine {
       volumeId: volume.number,
       automount: false, // Hetzner would mount it by itself, and by another name
     });
-    const instance = this.#server.id;
+    const instance = `\${hcloud_server.${this.#server.friendlyUniqueId}.id}`;
     return { instance, made: attachment, binding: { kind: "remote", address: this.address, instance } };
   }
 

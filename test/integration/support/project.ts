@@ -26,7 +26,7 @@ export class Project {
   readonly #internet: Pick<Internet, "inside"> | undefined;
 
   /**
-   * @param app text of its `main.ts`; `KIT` in it is where constructs are imported from
+   * @param app text of its `main.ts`; `"KIT"` in it is where constructs are imported from
    * @param internet network that everything of the project runs in; default: this machine's own
    */
   constructor(app: string, env: Record<string, string> = {}, internet?: Pick<Internet, "inside">) {
@@ -54,7 +54,11 @@ export class Project {
   }
 
   write(app: string): void {
-    writeFileSync(join(this.dir, "main.ts"), app.replaceAll("KIT", join(root, "constructs/index.ts")));
+    // in its quotes: a key in the text may have these three letters too
+    writeFileSync(
+      join(this.dir, "main.ts"),
+      app.replaceAll(`"KIT"`, JSON.stringify(join(root, "constructs/index.ts"))),
+    );
   }
 
   read(path: string): string {

@@ -1,13 +1,18 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { expectedPackages, foreignLockedPackages, lockedPackages } from "../../../runtime/bundle/locked-packages.ts";
+import {
+  expectedPackages,
+  foreignLockedPackages,
+  lockedPackages,
+  targetOf,
+} from "../../../runtime/bundle/locked-packages.ts";
 import { install, npmOfMachine } from "../../../runtime/bundle/npm.ts";
 import { sha256 } from "../../../runtime/spec/digest.ts";
 import { scratch, write } from "./scratch.ts";
 
 const versions = readdirSync("runtime/bundle/openclaw");
-const names = ["node", "npm", ...versions.map((version) => `openclaw/${version}`)];
+const names = ["node", "node-arm64", "npm", ...versions.map((version) => `openclaw/${version}`)];
 
 describe("the lock files of this kit", () => {
   it.each(names)("%s: every package by hash, exact versions asked for, no registry named", async (name) => {
@@ -15,8 +20,10 @@ describe("the lock files of this kit", () => {
     expect(locked.packages.size).toBeGreaterThan(0);
     for (const [at, found] of locked.packages)
       if (found.inBundle !== true) expect(found.integrity, at).toMatch(/^sha512-[A-Za-z0-9+/]{86}==$/);
-    const { dependencies } = JSON.parse(locked.packageJson);
-    for (const wanted of Object.values(dependencies)) expect(wanted).toMatch(/^\d+\.\d+\.\d+$/);
+    // npm takes a package for another platform than its own only as an optional one
+    const { dependencies = {}, optionalDependencies = {} } = JSON.parse(locked.packageJson);
+    for (const wanted of Object.values({ ...dependencies, ...optionalDependencies }))
+      expect(wanted).toMatch(/^\d+\.\d+\.\d+$/);
     expect(locked.lockFile).not.toMatch(/"resolved"|"git[+:]|"file:|\.tgz"/);
     const hosts = [...locked.lockFile.matchAll(/https?:\/\/([^/"]+)/g)].map(([, host]) => host ?? "");
     expect(hosts.filter((host) => /npm|registr|mirror|artifact|verdaccio|yarn|nexus|localhost|\d$/.test(host))).toEqual(
@@ -25,10 +32,14 @@ describe("the lock files of this kit", () => {
   });
 
   it("leaves out what is for other platforms, and only that", async () => {
-    const expected = expectedPackages(await lockedPackages(`openclaw/${versions[0]}`));
+    const locked = await lockedPackages(`openclaw/${versions[0]}`);
+    const expected = expectedPackages(locked, targetOf("x64"));
     expect(expected).toContain("node_modules/@openclaw/fs-safe-linux-x64-gnu");
     expect(expected).toContain("node_modules/openclaw");
     expect(expected.filter((at) => /darwin|win32|arm64|musl|android|freebsd/.test(at))).toEqual([]);
+    const arm = expectedPackages(locked, targetOf("arm64"));
+    expect(arm).toContain("node_modules/@openclaw/fs-safe-linux-arm64-gnu");
+    expect(arm.filter((at) => /darwin|win32|x64|musl|android|freebsd/.test(at))).toEqual([]);
   });
 });
 
@@ -81,7 +92,7 @@ describe("a lock file", () => {
     const tampered = await lockedPackages(folder);
     expect(tampered.digest).not.toBe(real.digest);
     const into = join(folder, "into");
-    await expect(install(tampered, into, await npmOfMachine())).rejects.toThrow(/EINTEGRITY/);
+    await expect(install(tampered, into, await npmOfMachine(), targetOf("x64"))).rejects.toThrow(/EINTEGRITY/);
     expect(readdirSync(into)).not.toContain("node_modules");
   });
 });

@@ -3,10 +3,11 @@ import { createServer, connect as dial, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { freePort } from "../../../runtime/local/port.ts";
 import { connectToHost } from "../../../runtime/release/host-trust.ts";
 import { UnreachableError } from "../../../runtime/ssh/errors.ts";
 import { sampleSubject } from "../policy/judged.ts";
-import { freePort, type LoopbackSshd, sshdMissing, startSshd, username } from "../ssh/loopback-sshd.ts";
+import { type LoopbackSshd, sshdMissing, startSshd, username } from "../ssh/loopback-sshd.ts";
 import { makeKey, type TestKey } from "../ssh/test-keys.ts";
 
 describe.skipIf(sshdMissing)("connecting to a host", () => {

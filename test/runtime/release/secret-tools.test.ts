@@ -14,12 +14,12 @@ import { tmpdir } from "node:os";
 import { delimiter, join, resolve } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { generateSshKeyPair } from "../../../constructs/openssh-key.ts";
+import { freePort } from "../../../runtime/local/port.ts";
 import type { SecretSource } from "../../../runtime/policy/secrets/schema.ts";
 import { sealCredentials } from "../../../runtime/release/seal.ts";
 import { reportCredentials } from "../../../runtime/release/secret-readers.ts";
 import { describeSource, resolveSecret } from "../../../runtime/release/secrets.ts";
 import { motoMissing, startMoto } from "../../fixtures/moto.ts";
-import { freePort } from "../ssh/loopback-sshd.ts";
 import { cachedSops } from "./cached-sops.ts";
 import { sampleSpec } from "./render/sample.ts";
 

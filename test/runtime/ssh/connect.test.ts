@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { freePort } from "../../../runtime/local/port.ts";
 import { type Statement, signAttestation } from "../../../runtime/ssh/attestation.ts";
 import { type ConnectOptions, connect } from "../../../runtime/ssh/connect.ts";
 import { AuthenticationError, HostTrustError, UnreachableError } from "../../../runtime/ssh/errors.ts";
@@ -11,7 +12,7 @@ import type { Identity } from "../../../runtime/ssh/identity.ts";
 import { parsePublicKey } from "../../../runtime/ssh/public-key.ts";
 import { waitForSshBanner } from "../../../runtime/ssh/reachability.ts";
 import { type BootstrapOrAttestedTrust, HostJudge, type Trust } from "../../../runtime/ssh/trust.ts";
-import { freePort, type LoopbackSshd, sshdMissing, startSshd, username } from "./loopback-sshd.ts";
+import { type LoopbackSshd, sshdMissing, startSshd, username } from "./loopback-sshd.ts";
 import { startManInTheMiddle } from "./man-in-the-middle.ts";
 import { makeKey, type TestKey } from "./test-keys.ts";
 

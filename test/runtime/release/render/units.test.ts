@@ -112,14 +112,14 @@ describe("programs of the kit", () => {
       /^NoExecPaths=\/ \/tmp \/var\/tmp \/var\/lib\/bailiwick\/gateway\nExecPaths=\/opt\/bailiwick\/components\/[0-9a-f]{64} \/usr\/lib/m,
     );
     expect(sandbox("egress")).toContain(
-      "NoExecPaths=/ /tmp /var/tmp\nExecPaths=/usr/sbin/haproxy /usr/lib /lib /lib64\n",
+      "NoExecPaths=/ /tmp /var/tmp\nExecPaths=/usr/sbin/haproxy /usr/lib /lib -/lib64\n",
     );
     expect(unit("egress")).toContain("BindPaths=/run/bailiwick-egress\nNoExecPaths=/run/bailiwick-egress\n");
   });
 
   it("the resolver can run Python alone, speaks to loopback alone, and reads no file of a release but its own", () => {
     const text = sandbox("resolver");
-    expect(text).toContain("NoExecPaths=/ /tmp /var/tmp\nExecPaths=/usr/bin/python3 /usr/lib /lib /lib64\n");
+    expect(text).toContain("NoExecPaths=/ /tmp /var/tmp\nExecPaths=/usr/bin/python3 /usr/lib /lib -/lib64\n");
     expect(text).toContain("\nRestrictAddressFamilies=AF_INET AF_INET6\n");
     expect(text).toContain("\nIPAddressDeny=any\nIPAddressAllow=localhost\n");
     expect(text.match(/^SocketBindAllow=.*$/gm)).toEqual(["SocketBindAllow=ipv4:udp:20000-29999"]);
