@@ -26,7 +26,7 @@ export async function machineAddress(bindings: Bindings, name: string): Promise<
   const { machine } = bindings;
   if (machine.kind === "remote") return { host: machine.address, port: 22 };
   if (machine.kind === "instance-connect") return instanceConnectTunnel(machine.instance);
-  const status = await machineStatus(machine.slot);
+  const status = await machineStatus(machine.slot, machine.instance);
   if (status.state !== "running") throw new UnreachableError(notRunning(name, machine.slot, status.state));
   return { host: status.address, port: status.port };
 }

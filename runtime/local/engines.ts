@@ -32,8 +32,11 @@ interface Engine {
   processOf(names: SlotNames): Process | undefined;
   /** Puts into the machine's directory what it needs beside its disks. `image` is the path of the image's root.img. */
   prepare(names: SlotNames, image: string): Promise<void>;
-  /** @returns a function that says whether the machine is starting or running */
-  launch(names: SlotNames, record: MachineRecord, progress: Progress): Promise<() => boolean>;
+  /**
+   * @param withData false: without its data volume, to be given it later; default: true
+   * @returns a function that says whether the machine is starting or running
+   */
+  launch(names: SlotNames, record: MachineRecord, progress: Progress, withData?: boolean): Promise<() => boolean>;
   /**
    * Reboots it in order, and returns once it is starting again.
    * @returns as `launch`
@@ -49,7 +52,7 @@ const nspawn: Engine = {
   graceSeconds: 60,
   processOf: nspawnOf,
   prepare: async () => undefined,
-  launch: (names, { host }) => launch(names, host),
+  launch: (names, { host }, _progress, withData) => launch(names, host, withData),
   async reboot(names, _record, seconds) {
     const deadline = Date.now() + seconds * 1000;
     const before = askForReboot(names);
@@ -90,9 +93,9 @@ const qemu: Engine = {
 export const ENGINES = { nspawn, qemu } as const;
 
 /** Ends whatever runs in the slot, by whichever engine: a machine's engine may have been changed, and a boot may have failed. */
-export async function haltAny(names: SlotNames, graceSeconds: number): Promise<void> {
+export async function haltAny(names: SlotNames, graceSeconds: number, hasData = true): Promise<void> {
   await haltQemu(names, graceSeconds);
-  await halt(names, graceSeconds);
+  await halt(names, graceSeconds, hasData);
 }
 
 async function stays(names: SlotNames, seconds: number): Promise<Error> {

@@ -3,7 +3,7 @@ import { readRecord, slotsOnDisk } from "./machine-record.ts";
 import { machineCgroup, nspawnOf } from "./nspawn.ts";
 import { processesIn, startedAt } from "./processes.ts";
 import { qemuOf } from "./qemu.ts";
-import { checkedId, namesOf } from "./slot.ts";
+import { besideOf, checkedId, namesOf, type SlotNames } from "./slot.ts";
 
 interface KnownMachine {
   readonly slot: string;
@@ -34,10 +34,18 @@ export type MachineStatus =
 /**
  * Whether the slot's machine runs, and where its SSH server is. Works in any process, and as any user who may read the
  * state directory.
+ * @param instance if it is that of a machine that was made beside the one that serves, that machine is told of. Default:
+ *   the one that serves
  * @throws if the slot is no id, or its record cannot be read
  */
-export async function machineStatus(slot: string): Promise<MachineStatus> {
-  const names = namesOf(slot);
+export async function machineStatus(slot: string, instance?: string): Promise<MachineStatus> {
+  const serving = await statusOf(slot, namesOf(slot));
+  if (instance === undefined || (serving.state !== "absent" && serving.instance === instance)) return serving;
+  const beside = await statusOf(slot, besideOf(slot));
+  return beside.state !== "absent" && beside.instance === instance ? beside : serving;
+}
+
+async function statusOf(slot: string, names: SlotNames): Promise<MachineStatus> {
   const record = await readRecord(names);
   if (record === undefined) return { state: "absent", slot, dataVolume: existsSync(names.dataDisk) };
   const { instance, host, port } = record;
@@ -52,7 +60,7 @@ export async function machineStatus(slot: string): Promise<MachineStatus> {
 /** Every slot of the state directory that has a machine or a data volume, in the order of their ids. */
 export async function listMachines(): Promise<MachineStatus[]> {
   const slots = (await slotsOnDisk()).filter(isSlot).sort();
-  const found = await Promise.all(slots.map(machineStatus));
+  const found = await Promise.all(slots.map((slot) => machineStatus(slot)));
   return found.filter((status) => status.state !== "absent" || status.dataVolume);
 }
 

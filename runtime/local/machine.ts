@@ -3,14 +3,15 @@ import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as z from "zod";
 import { Name } from "../spec/names.ts";
+import { UPLOAD_SCRIPT } from "../ssh/upload-script.ts";
 import { lastConsoleLines } from "./console.ts";
 import { machinesDirectory } from "./directories.ts";
 import { ENGINES, haltAny } from "./engines.ts";
 import { type MachineRecord, readRecord, slotsOnDisk, writeRecord } from "./machine-record.ts";
 import { type MachineStatus, machineStatus, type RunningMachine } from "./machine-status.ts";
-import { anythingRuns } from "./nspawn.ts";
+import { anythingRuns, attachData } from "./nspawn.ts";
 import { run } from "./run-program.ts";
-import { checkedId, namesOf, type SlotNames } from "./slot.ts";
+import { besideOf, checkedId, namesOf, type SlotNames, serveFrom } from "./slot.ts";
 import { waitForSsh } from "./ssh-banner.ts";
 import { GUEST_NETWORK, startUplink, stopUplink } from "./uplink.ts";
 
@@ -59,6 +60,11 @@ export interface MachinePlan {
   readonly dataGiB: number;
   /** Slot whose data volume, kept when its machine was destroyed, becomes this one's; default: an empty one is made. */
   readonly dataFrom?: string;
+  /**
+   * Components that are to be on the root disk from the start: whoever pushes has then nothing to send. Default: none.
+   * Each is received as the machine itself would, by the digest of its archive.
+   */
+  readonly components?: readonly PlacedComponent[];
   /** Given to cloud-init (NoCloud). Written into the root disk only. */
   readonly userData: string;
   readonly progress: Progress;
@@ -66,6 +72,13 @@ export interface MachinePlan {
   readonly bootSeconds?: number;
 }
 
+/** A component, and its archive on the operator's machine. */
+interface PlacedComponent {
+  readonly digest: string;
+  readonly archive: { readonly path: string; readonly sha256: string; readonly bytes: number };
+}
+
+const Digest = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hex digits");
 const Sizes = z.object({
   host: Name,
   engine: z.enum(["nspawn", "qemu"]),
@@ -74,6 +87,18 @@ const Sizes = z.object({
   rootGiB: z.number().int().min(3).max(1024),
   dataGiB: z.number().int().min(1).max(65536),
   image: z.object({ path: z.string().startsWith("/") }),
+  components: z
+    .array(
+      z.object({
+        digest: Digest,
+        archive: z.object({
+          path: z.string().regex(/^\/[^\n]*$/, "expected an absolute path"),
+          sha256: Digest,
+          bytes: z.number().int().positive(),
+        }),
+      }),
+    )
+    .optional(),
 });
 
 /**
@@ -85,33 +110,103 @@ const Sizes = z.object({
  */
 export async function bootMachine(plan: MachinePlan): Promise<RunningMachine> {
   const names = namesOf(plan.slot);
+  await checkPlan(plan);
+  await clearBeside(plan.slot);
+  const found = await machineStatus(plan.slot);
+  if (found.state !== "absent" && found.instance === plan.instance) return startMachine(plan.slot, plan);
+
+  await mkdir(machinesDirectory(), { recursive: true, mode: 0o700 });
+  await mkdir(names.directory, { recursive: true, mode: 0o700 });
+  await makeNextRoot(names, plan); // until it is whole, a machine that is to be replaced goes on serving
+  if (found.state !== "absent") plan.progress(`replacing machine ${names.name}; its data volume is kept`);
+  await haltAll(names, await graceOf(names));
+  await rm(names.record, { force: true });
+  await firstBoot(names, plan, true);
+  return runningStatus(plan.slot);
+}
+
+/**
+ * Boot the machine that is to replace the one which runs in the slot, beside it: with another instance id, a network and a
+ * port of its own, and without the data volume. The other one goes on serving, until {@link takePlace}. One that was made
+ * before with this instance id is found again, or started. Only nspawn can be given its data volume later. Needs root.
+ * @throws as {@link bootMachine}; what serves is not touched then
+ */
+export async function bootBeside(plan: MachinePlan & { readonly engine: "nspawn" }): Promise<RunningMachine> {
+  await checkPlan(plan);
+  const names = besideOf(plan.slot);
+  const record = await readRecord(names).catch(() => undefined);
+  if (record?.instance !== plan.instance) {
+    await clearBeside(plan.slot);
+    await makeNextRoot(names, plan);
+    plan.progress(`its machine ${namesOf(plan.slot).name} serves until ${names.name} is ready`);
+    await firstBoot(names, plan, false);
+  } else await startBeside(plan.slot, plan);
+  return runningStatus(plan.slot, plan.instance);
+}
+
+/** Starts again what was made beside, if anything was and it stands still. Needs root. */
+export async function startBeside(slot: string, options: BootOptions = {}): Promise<void> {
+  requireRoot();
+  const names = besideOf(slot);
+  const record = await readRecord(names);
+  if (record !== undefined) await comeUp(names, slot, record, options, false);
+}
+
+/**
+ * The machine of this instance, made beside, takes the place of the one that served: that is powered off in order, then its
+ * data volume goes over. From the moment that the old one has ended the new one is the slot's machine, whatever fails
+ * afterwards. Without such a machine the slot's own gets its data volume, if it has yet to get it. Needs root.
+ * @returns whether a place was taken: then {@link clearBeside} removes what is left of the old one
+ * @throws if the old one cannot be ended, or its volume cannot be had; call it again then
+ */
+export async function takePlace(slot: string, instance: string, progress: Progress): Promise<boolean> {
+  requireRoot();
+  const names = besideOf(slot);
+  const takes = (await readRecord(names).catch(() => undefined))?.instance === instance;
+  if (takes) {
+    const old = namesOf(slot);
+    progress(`stopping machine ${old.name}; ${names.name} takes its place and its data volume`);
+    await haltAny(old, await graceOf(old)); // its volume is free, or this throws
+    await rm(old.record, { force: true }); // it is no machine any more, least of all one beside the new one
+    await serveFrom(names);
+  }
+  await attachData(namesOf(slot));
+  return takes;
+}
+
+/** Ends and removes the machine that does not serve: one that was made beside, or whose place was taken. Needs root. */
+export async function clearBeside(slot: string): Promise<void> {
+  requireRoot();
+  const names = besideOf(slot);
+  await haltAll(names, 0, false);
+  await rm(names.record, { force: true });
+  for (const path of names.leavings) await rm(path, { force: true, recursive: true });
+}
+
+/** @throws naming what of the plan is malformed */
+async function checkPlan(plan: MachinePlan): Promise<void> {
+  const names = namesOf(plan.slot);
   checkedId("instance", plan.instance);
   const sizes = Sizes.safeParse(plan);
   if (!sizes.success) throw new Error(`local machine: ${z.prettifyError(sizes.error).replaceAll("\n", " ")}`);
   requireRoot();
   await refuseNamesake(plan.slot, names);
+}
 
-  const found = await machineStatus(plan.slot);
-  if (found.state !== "absent" && found.instance === plan.instance) return startMachine(plan.slot, plan);
-
-  if (found.state !== "absent") plan.progress(`replacing machine ${names.name}; its data volume is kept`);
-  await haltAll(names, await graceOf(names));
-  await mkdir(machinesDirectory(), { recursive: true, mode: 0o700 });
-  await mkdir(names.directory, { recursive: true, mode: 0o700 });
-  await forgetRoot(names);
+async function firstBoot(names: SlotNames, plan: MachinePlan, withData: boolean): Promise<void> {
   try {
-    await makeDisks(names, plan);
+    await rename(names.nextRoot, names.rootDisk);
+    if (withData) await makeDataDisk(names, plan);
     await ENGINES[plan.engine].prepare(names, plan.image.path);
     const port = await startUplink(names, plan.slot, { target: ENGINES[plan.engine].sshPort });
     const record = recordFor(plan, port);
     await writeRecord(names, record);
-    await launchAndWait(names, record, plan);
+    await launchAndWait(names, record, plan, withData);
   } catch (error) {
-    await haltAll(names, 0);
+    await haltAll(names, 0, withData);
     await forgetRoot(names); // half a first boot is no machine: the next try begins anew
     throw error;
   }
-  return runningStatus(plan.slot);
 }
 
 /** Ids are random, so this is about a slot that was made up by hand: two machines may not share namespaces. */
@@ -129,13 +224,14 @@ function recordFor(plan: MachinePlan, port: number): MachineRecord {
   return engine === "qemu" ? { ...every, engine, memoryMiB, cpus } : { ...every, engine };
 }
 
-async function makeDisks(names: SlotNames, plan: MachinePlan): Promise<void> {
+/** @throws if it cannot be made; then nothing has changed for a machine that runs in the slot */
+async function makeNextRoot(names: SlotNames, plan: MachinePlan): Promise<void> {
   plan.progress("making the root disk");
   const { network } = ENGINES[plan.engine];
   const env = {
     ENGINE: plan.engine,
     IMAGE: plan.image.path,
-    ROOT: names.rootDisk,
+    ROOT: names.nextRoot,
     ROOT_GIB: String(plan.rootGiB),
     HOST_NAME: plan.host,
     INSTANCE: plan.instance,
@@ -144,9 +240,16 @@ async function makeDisks(names: SlotNames, plan: MachinePlan): Promise<void> {
     PREFIX: String(network.prefix),
     GATEWAY: network.gateway,
     RESOLVER: GUEST_NETWORK.resolver,
+    COMPONENTS: (plan.components ?? [])
+      .map(({ digest, archive }) => [digest, archive.sha256, archive.bytes, archive.path].join(" "))
+      .join("\n"),
+    RECEIVE: UPLOAD_SCRIPT,
   };
   const args = ["-m", "--propagation", "private", "bash", PREPARE_ROOT];
   await run("unshare", args, { env, input: plan.userData });
+}
+
+async function makeDataDisk(names: SlotNames, plan: MachinePlan): Promise<void> {
   if (existsSync(names.dataDisk)) return;
   if (plan.dataFrom !== undefined) return takeOver(plan.dataFrom, names, plan.progress);
   const file = await open(`${names.dataDisk}.new`, "w", 0o600);
@@ -176,10 +279,11 @@ async function launchAndWait(
   names: SlotNames,
   record: MachineRecord,
   { progress = () => undefined, bootSeconds }: BootOptions,
+  withData: boolean,
 ): Promise<void> {
   const engine = ENGINES[record.engine];
   progress(`booting ${names.name}`);
-  const alive = await engine.launch(names, record, progress);
+  const alive = await engine.launch(names, record, progress, withData);
   await awaitSsh(names, record.port, bootSeconds ?? engine.bootSeconds, alive);
   progress(`ssh answers on 127.0.0.1:${record.port}`);
 }
@@ -200,23 +304,35 @@ async function awaitSsh(names: SlotNames, port: number, seconds: number, alive: 
 export async function startMachine(slot: string, options: BootOptions = {}): Promise<RunningMachine> {
   requireRoot();
   const names = namesOf(slot);
-  const record = await recordOf(slot, names);
+  await comeUp(names, slot, await recordOf(slot, names), options, true);
+  return runningStatus(slot);
+}
+
+async function comeUp(
+  names: SlotNames,
+  slot: string,
+  record: MachineRecord,
+  options: BootOptions,
+  withData: boolean,
+): Promise<void> {
   const engine = ENGINES[record.engine];
   const running = engine.processOf(names) !== undefined;
-  if (!running) await haltAll(names, 0); // what a killed nspawn left running
+  if (!running) await haltAll(names, 0, withData); // what a killed nspawn left running
   try {
     const port = await startUplink(names, slot, { target: engine.sshPort, before: record.port });
     if (port !== record.port) {
       options.progress?.(`port ${record.port} is taken by another program; using ${port}`);
       await writeRecord(names, { ...record, port });
     }
-    if (!running) await launchAndWait(names, { ...record, port }, options);
-    else await awaitSsh(names, port, options.bootSeconds ?? engine.bootSeconds, () => lives(names));
+    if (!running) await launchAndWait(names, { ...record, port }, options, withData);
+    else {
+      await awaitSsh(names, port, options.bootSeconds ?? engine.bootSeconds, () => lives(names));
+      if (withData) await attachData(names); // it took another's place, and was cut short
+    }
   } catch (error) {
-    if (!running) await haltAll(names, 0);
+    if (!running) await haltAll(names, 0, withData);
     throw error;
   }
-  return runningStatus(slot);
 }
 
 /**
@@ -226,6 +342,7 @@ export async function startMachine(slot: string, options: BootOptions = {}): Pro
 export async function stopMachine(slot: string, options: { readonly graceSeconds?: number } = {}): Promise<void> {
   requireRoot();
   const names = namesOf(slot);
+  await haltAll(besideOf(slot), DESTROY_GRACE_SECONDS, false);
   await haltAll(names, options.graceSeconds ?? (await graceOf(names)));
 }
 
@@ -255,6 +372,7 @@ export async function destroyMachine(slot: string, options: { readonly keepData?
   requireRoot();
   const names = namesOf(slot);
   const keepData = options.keepData ?? false;
+  await clearBeside(slot);
   await haltAll(names, keepData ? await graceOf(names) : DESTROY_GRACE_SECONDS);
   if (!existsSync(names.directory)) return;
   await rm(names.record, { force: true });
@@ -265,8 +383,8 @@ export async function destroyMachine(slot: string, options: { readonly keepData?
   } else await rm(names.directory, { recursive: true, force: true });
 }
 
-async function haltAll(names: SlotNames, graceSeconds: number): Promise<void> {
-  await haltAny(names, graceSeconds);
+async function haltAll(names: SlotNames, graceSeconds: number, hasData = true): Promise<void> {
+  await haltAny(names, graceSeconds, hasData);
   await stopUplink(names);
 }
 
@@ -284,6 +402,7 @@ function lives(names: SlotNames): boolean {
 async function forgetRoot(names: SlotNames): Promise<void> {
   await rm(names.record, { force: true });
   await rm(names.rootDisk, { force: true });
+  await rm(names.nextRoot, { force: true });
 }
 
 async function recordOf(slot: string, names: SlotNames): Promise<MachineRecord> {
@@ -292,8 +411,8 @@ async function recordOf(slot: string, names: SlotNames): Promise<MachineRecord> 
   return record;
 }
 
-async function runningStatus(slot: string): Promise<RunningMachine> {
-  const status: MachineStatus = await machineStatus(slot);
+async function runningStatus(slot: string, instance?: string): Promise<RunningMachine> {
+  const status: MachineStatus = await machineStatus(slot, instance);
   if (status.state !== "running")
     throw new Error(`${namesOf(slot).name} ended right after its SSH server had answered`);
   return status;

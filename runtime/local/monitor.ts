@@ -4,14 +4,15 @@ const LONGEST_MS = 5000;
 
 /**
  * Press the power button of a virtual machine.
- * @param pid of a QEMU whose monitor is the socket `monitor` in its working directory; by that the path is short enough
- * for a socket wherever the directory is
+ * @param pid of a QEMU
+ * @param monitor name of its monitor's socket in its working directory; by that the path is short enough for a socket
+ * wherever the directory is
  * @returns whether QEMU took it; the guest itself may not be ready to hear it yet
  */
-export function pressPowerButton(pid: number): Promise<boolean> {
+export function pressPowerButton(pid: number, monitor: string): Promise<boolean> {
   const commands = ["qmp_capabilities", "system_powerdown"];
   return new Promise((resolve) => {
-    const socket = createConnection({ path: `/proc/${pid}/cwd/monitor` });
+    const socket = createConnection({ path: `/proc/${pid}/cwd/${monitor}` });
     const end = (done: boolean) => {
       socket.destroy();
       resolve(done);

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runsUnderSystemd } from "./launch-form.ts";
@@ -37,13 +37,19 @@ export function anythingRuns(names: SlotNames): boolean {
 
 /**
  * Start the launcher, detached from this process in every way: it has its own session, a clean environment, and its
- * output goes to console.log (the one before is kept as console.log.1).
+ * output goes to console.log (the one before is kept as console.log.1). Without its data volume the machine may get it
+ * later, by {@link attachData}.
  * @returns a function that says whether the machine is starting or running
  */
-export async function launch(names: SlotNames, host: string): Promise<() => boolean> {
+export async function launch(names: SlotNames, host: string, withData = true): Promise<() => boolean> {
   await rm(names.nspawnPid, { force: true });
   if (existsSync(names.console)) await rename(names.console, `${names.console}.1`);
-  const env = { STATE: names.directory, NAME: names.name, HOST_NAME: host };
+  if (!withData) await mkdir(names.devices, { recursive: true, mode: 0o755 });
+  const env = {
+    ...{ ROOT: names.rootDisk, MOUNT: names.mountPoint, PID: names.nspawnPid, LOCK: names.nspawnLock },
+    ...(withData ? { DATA: names.dataDisk } : { DEVICES: names.devices }),
+    ...{ NAME: names.name, HOST_NAME: host },
+  };
   if (runsUnderSystemd()) {
     await run("systemd-run", unitArguments(names, { ...env, FORM: "systemd-unit" }));
     return () => anythingRuns(names);
@@ -104,11 +110,37 @@ export function askForReboot(names: SlotNames): Process {
 }
 
 /**
+ * Give a machine that was started without its data volume that volume; one that has it is left alone. The caller sees to
+ * it that no other machine has it.
+ * @throws if another does, or the device cannot be made
+ */
+export async function attachData(names: SlotNames): Promise<void> {
+  const node = join(names.devices, "bailiwick-data");
+  if (!existsSync(names.devices) || existsSync(node)) return;
+  const others = await loopDevicesOf(names.dataDisk);
+  if (others.length > 0)
+    throw new Error(`${names.dataDisk} is still in use by ${others.join(", ")}; see \`losetup -l\``);
+  const device = (await run("losetup", ["--find", "--show", names.dataDisk])).trim();
+  try {
+    const [major = "", minor = ""] = (await run("stat", ["-c", "%Hr %Lr", device])).trim().split(" ");
+    await run("mknod", ["-m", "0660", node, "b", major, minor]);
+  } catch (error) {
+    await run("losetup", ["-d", device]);
+    throw error;
+  }
+}
+
+async function loopDevicesOf(disk: string): Promise<string[]> {
+  return (await run("losetup", ["-j", disk])).split("\n").flatMap((row) => row.split(":")[0] || []);
+}
+
+/**
  * End the guest and everything around it, and wait until all of it is gone: processes, cgroup, mounts, loop devices.
  * @param graceSeconds how long the guest may take to power off by itself; 0: it is killed at once
+ * @param hasData whether the data volume is this machine's; default: yes
  * @throws if something cannot be ended, naming it
  */
-export async function halt(names: SlotNames, graceSeconds: number): Promise<void> {
+export async function halt(names: SlotNames, graceSeconds: number, hasData = true): Promise<void> {
   const nspawn = nspawnOf(names);
   if (nspawn !== undefined && graceSeconds > 0) {
     process.kill(nspawn.pid, "SIGTERM"); // nspawn tells the guest to power off
@@ -118,7 +150,9 @@ export async function halt(names: SlotNames, graceSeconds: number): Promise<void
   if (runsUnderSystemd()) await run("systemctl", ["stop", `${names.unit}.service`]).catch(() => undefined); // no such unit
   const env = { CGROUP: machineCgroup(names).slice(1) };
   await run("unshare", ["-m", "--propagation", "private", "bash", KILL_CGROUP], { env });
-  for (const disk of [names.rootDisk, `${names.rootDisk}.new`, names.dataDisk]) await freeLoopDevices(disk);
+  for (const disk of [names.rootDisk, `${names.nextRoot}.new`, ...(hasData ? [names.dataDisk] : [])])
+    await freeLoopDevices(disk);
+  await rm(names.devices, { recursive: true, force: true });
   await rm(names.nspawnPid, { force: true });
   await removeLock(names);
   for (const kind of ["propagate", "unix-export"])
@@ -136,10 +170,10 @@ async function removeLock(names: SlotNames): Promise<void> {
 /** Loop devices go with their last user, a moment later; one that was left over by a killed launcher is detached here. */
 async function freeLoopDevices(disk: string): Promise<void> {
   for (let i = 0; existsSync(disk); i++) {
-    const devices = (await run("losetup", ["-j", disk])).split("\n").flatMap((row) => row.split(":")[0] || []);
+    const devices = await loopDevicesOf(disk);
     if (devices.length === 0) return;
-    if (i === 50) throw new Error(`${disk} is still in use by ${devices.join(", ")}; see \`losetup -l\``);
+    if (i === 250) throw new Error(`${disk} is still in use by ${devices.join(", ")}; see \`losetup -l\``);
     for (const device of devices) await run("losetup", ["-d", device]).catch(() => undefined); // freed meanwhile
-    await sleep(100);
+    await sleep(20);
   }
 }

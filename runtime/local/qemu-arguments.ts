@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import { VIRTUAL_GATEWAY } from "../spec/local-network.ts";
 import type { SlotNames } from "./slot.ts";
 
@@ -62,10 +63,10 @@ export function kernelArguments(accelerator: Accelerator): string {
 export function qemuArguments(names: SlotNames, machine: VirtualMachine): string[] {
   const { accelerator, memoryMiB, cpus } = machine;
   const { network, gateway, builtInResolver, address, sshPort } = VIRTUAL_NETWORK;
-  const disk = (name: string) => {
+  const disk = (name: string, path: string) => {
     // the host's page cache is written back, and a flush by the guest reaches the disk
     const cache = { direct: false, "no-flush": false };
-    const file = { driver: "file", filename: `${name}.img`, cache, discard: "unmap" };
+    const file = { driver: "file", filename: basename(path), cache, discard: "unmap" };
     return JSON.stringify({ driver: "raw", "node-name": name, cache, discard: "unmap", file });
   };
   const uid = userOf(names);
@@ -74,17 +75,17 @@ export function qemuArguments(names: SlotNames, machine: VirtualMachine): string
     ["-no-user-config", "-nodefaults", "-display", "none"],
     processorArguments(accelerator),
     ["-m", String(memoryMiB), "-smp", String(cpus)],
-    ["-kernel", "vmlinuz", "-append", kernelArguments(accelerator)],
-    ["-blockdev", disk("root"), "-device", "nvme,drive=root,serial=bailiwick-root"],
-    ["-blockdev", disk("data"), "-device", "virtio-blk-pci,drive=data,serial=bailiwick-data"],
+    ["-kernel", basename(names.kernel), "-append", kernelArguments(accelerator)],
+    ["-blockdev", disk("root", names.rootDisk), "-device", "nvme,drive=root,serial=bailiwick-root"],
+    ["-blockdev", disk("data", names.dataDisk), "-device", "virtio-blk-pci,drive=data,serial=bailiwick-data"],
     [
       "-netdev",
       `user,id=net,ipv6=off,net=${network},host=${gateway},dns=${builtInResolver},dhcpstart=${address},hostfwd=tcp:127.0.0.1:${sshPort}-:22`,
     ],
     ["-device", "virtio-net-pci,netdev=net,romfile="],
     ["-device", "virtio-rng-pci"],
-    ["-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"],
-    ["-qmp", "unix:monitor,server=on,wait=off"],
+    ["-chardev", `file,id=console,path=${basename(names.console)},append=on`, "-serial", "chardev:console"],
+    ["-qmp", `unix:${basename(names.monitor)},server=on,wait=off`],
     ["-sandbox", "on,obsolete=deny,spawn=deny,resourcecontrol=deny", "-runas", `${uid}:${uid}`],
   ].flat();
 }

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { open, rename, rm } from "node:fs/promises";
+import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runsUnderSystemd } from "./launch-form.ts";
 import { pressPowerButton } from "./monitor.ts";
@@ -39,9 +40,9 @@ export async function launchQemu(names: SlotNames, machine: VirtualMachine): Pro
   await (await open(names.console, "a", 0o600)).close();
   // the shell becomes QEMU, so that the pid and its start are QEMU's own
   const script =
-    'cd "$1" || exit 1; shift; echo "$$ $(cut -d" " -f22 /proc/$$/stat)" >"$0"; exec >>console.log 2>&1; exec "$@"';
+    'cd "$1" || exit 1; echo "$$ $(cut -d" " -f22 /proc/$$/stat)" >"$0"; exec >>"$2" 2>&1; shift 2; exec "$@"';
   const program = ["nsenter", `--net=${names.netns}`, QEMU, ...qemuArguments(names, machine)];
-  const argv = ["-c", script, names.qemuPid, names.directory, ...program];
+  const argv = ["-c", script, names.qemuPid, names.directory, names.console, ...program];
   if (runsUnderSystemd()) {
     const unit = [`--unit=${names.unit}`, "--slice=machine.slice", "--collect", "--quiet", "-p", "Type=exec"];
     await run("systemd-run", [...unit, "/bin/sh", ...argv]);
@@ -67,7 +68,7 @@ export async function powerOff(names: SlotNames, seconds: number): Promise<boole
     const qemu = qemuOf(names);
     if (qemu === undefined) return true;
     if (Date.now() - pressed < PRESS_AGAIN_MS) continue;
-    await pressPowerButton(qemu.pid);
+    await pressPowerButton(qemu.pid, basename(names.monitor));
     pressed = Date.now();
   }
   return qemuOf(names) === undefined;

@@ -11,9 +11,11 @@ export class BaselineError extends Error {
   }
 }
 
-// The marker is read again after cloud-init was asked: it may have been written in between.
+// cloud-init is asked every two seconds at most: to start it costs half a second of the processors that first boot is short
+// of. The marker is read again after it was asked: it may have been written in between.
 const MARKER = "{ sudo -n cat /etc/bailiwick/baseline.json || cat /etc/bailiwick/baseline.json; } 2>/dev/null";
-const ask = `${MARKER} || { s=$(cloud-init status --long 2>/dev/null | tr "\\n" " "); ${MARKER} || echo "$s"; }`;
+const LOOK = "for i in 1 2 3 4 5 6 7 8 9 10; do [ -e /etc/bailiwick/baseline.json ] && break; sleep 0.2; done";
+const ask = `${LOOK}; ${MARKER} || { s=$(cloud-init status --long 2>/dev/null | tr "\\n" " "); ${MARKER} || echo "$s"; }`;
 
 /** Its steps are safe to run again, and what stopped one may have passed: an archive that was away, a power cut. */
 const again =

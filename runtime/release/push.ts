@@ -31,6 +31,8 @@ export interface PushOptions {
   project: string;
   /** Credentials made on the host that are to be made anew, by name; default: none. */
   renew?: readonly string[];
+  /** Done when the release lies ready on the host and nothing of it serves yet. Default: nothing. */
+  beforeActivation?: () => Promise<void>;
   progress: (line: string) => void;
 }
 
@@ -90,6 +92,7 @@ export async function push(options: PushOptions): Promise<PushResult> {
         release.digest === facts.current ? `release ${short} is current already` : `activating release ${short}`,
       );
       await held.stage({ token, files: release.files });
+      await options.beforeActivation?.();
       const answer = await activateAndConfirm({
         ...{ activator, activatorOn, token, spec, progress },
         ...{ digest: release.digest, why: options.why, restoreState: false },

@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { randomUUID } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createHash, randomUUID } from "node:crypto";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -8,7 +8,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BASELINE_PACKAGES } from "../../cloud-init/baseline.ts";
 import { ensureImage } from "../../runtime/local/image.ts";
 import {
+  bootBeside,
   bootMachine,
+  clearBeside,
   destroyMachine,
   listMachines,
   type MachinePlan,
@@ -17,9 +19,11 @@ import {
   rebootMachine,
   startMachine,
   stopMachine,
+  takePlace,
 } from "../../runtime/local/machine.ts";
+import { attachData } from "../../runtime/local/nspawn.ts";
 import { checkPrerequisites } from "../../runtime/local/prerequisites.ts";
-import { namesOf } from "../../runtime/local/slot.ts";
+import { besideOf, namesOf } from "../../runtime/local/slot.ts";
 import { Guest, inAnotherProcess, serveOnLoopback, tracesOf } from "../runtime/local/guest.ts";
 
 const lacking = (await checkPrerequisites()).filter(({ ok }) => !ok);
@@ -190,15 +194,83 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
     expect(inGuest("hostname")).toBe("local");
   });
 
+  const packed = () => {
+    const path = join(work, "component.tar.zst");
+    mkdirSync(join(work, "component"), { recursive: true });
+    writeFileSync(join(work, "component/said"), "placed\n");
+    execFileSync("tar", ["--zstd", "-c", "-f", path, "-C", join(work, "component"), "said"]);
+    const bytes = readFileSync(path);
+    return { path, bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+  };
+  const digest = "c0".repeat(32);
+
+  it.each([
+    ["its image is none", () => ({ image: { digest: "0", path: "/dev/null" } })],
+    [
+      "a component is not what it should be",
+      () => ({ components: [{ digest, archive: { ...packed(), sha256: digest } }] }),
+    ],
+  ])("goes on as it was when what was to replace it cannot be made, because %s", async (_, change) => {
+    const before = await machineStatus(slot);
+    const files = readdirSync(names.directory);
+    const failing = bootMachine({ ...plan, instance: randomUUID(), ...change() });
+    await expect(failing).rejects.toThrow(/prepare-root\.sh ended with/);
+    expect(await machineStatus(slot)).toEqual(before);
+    expect(inGuest("hostname")).toBe("local");
+    expect(readdirSync(names.directory)).toEqual(files);
+  });
+
   it("gets a new root disk with another instance id, and finds its data volume", async () => {
     const device = "/dev/disk/by-id/bailiwick-data";
     inGuest(
       `sudo mkfs.xfs -q ${device} && sudo mount ${device} /mnt && echo kept | sudo tee /mnt/mark && sudo touch /old`,
     );
-    await boot({ instance: randomUUID() });
+    await boot({ instance: randomUUID(), components: [{ digest, archive: packed() }] });
     expect(inGuest("sudo cloud-init query instance_id")).toBe(plan.instance);
     expect(inGuest("ls /").split("\n")).not.toContain("old");
+    const component = `/opt/bailiwick/components/${digest}`;
+    expect(inGuest(`cat ${component}/said; stat -c '%U %a' ${component}/said; sudo ls /opt/bailiwick/incoming`)).toBe(
+      "placed\nroot 644",
+    );
     expect(inGuest(`sudo mount ${device} /mnt && cat /mnt/mark`)).toBe("kept");
+  });
+
+  it("serves until one that was made beside it takes its place, and only then its data volume goes over", async () => {
+    const device = "/dev/disk/by-id/bailiwick-data";
+    const old = running;
+    const next = await bootBeside({ ...plan, engine: "nspawn", instance: randomUUID() });
+    expect(await machineStatus(slot)).toEqual(old);
+    expect(await machineStatus(slot, next.instance)).toEqual(next);
+    expect(guest.ssh(next.port, "ls /dev/disk/by-id")).toBe("");
+    // not even by mistake
+    await expect(attachData(besideOf(slot))).rejects.toThrow(/data\.img is still in use by \/dev\/loop/);
+    expect(inGuest("cat /mnt/mark")).toBe("kept");
+
+    await takePlace(slot, next.instance, () => {});
+    await takePlace(slot, next.instance, () => {}); // as after a push that was cut
+    await clearBeside(slot);
+    [running, plan] = [next, { ...plan, instance: next.instance }];
+    expect(await machineStatus(slot)).toEqual(running);
+    expect(inGuest(`sudo mount ${device} /mnt && cat /mnt/mark`)).toBe("kept");
+    expect(tracesOf(slot).filter((row) => /bw-[0-9a-f]{8}(?!-b)\b/.test(row))).toEqual([]);
+
+    running = await rebootMachine(slot);
+    expect(inGuest(`sudo mount ${device} /mnt && cat /mnt/mark`)).toBe("kept");
+    await stopMachine(slot);
+    expect(tracesOf(slot)).toEqual([names.directory]);
+    running = await startMachine(slot);
+    expect(inGuest(`sudo mount ${device} /mnt && cat /mnt/mark`)).toBe("kept");
+  });
+
+  it("is left as it was by one beside it that does not come up, and by one that is given up", async () => {
+    const before = running;
+    const beside = () => bootBeside({ ...plan, engine: "nspawn", instance: randomUUID(), bootSeconds: 1 });
+    await expect(beside()).rejects.toThrow(/no SSH server answered within 1 s/);
+    expect(await machineStatus(slot)).toEqual(before);
+    await bootBeside({ ...plan, engine: "nspawn", instance: randomUUID() });
+    await clearBeside(slot);
+    expect(await machineStatus(slot)).toEqual(before);
+    expect(inGuest("cat /mnt/mark")).toBe("kept");
   });
 
   it("can be made twice at once in two slots", async () => {

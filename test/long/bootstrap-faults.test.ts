@@ -5,6 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BASELINE_PACKAGES } from "../../cloud-init/baseline.ts";
 import { cacheDirectory } from "../../runtime/local/directories.ts";
 import { ensureImage } from "../../runtime/local/image.ts";
+import { nspawnOf } from "../../runtime/local/nspawn.ts";
+import { besideOf, namesOf } from "../../runtime/local/slot.ts";
 import { ok, Project } from "../integration/support/project.ts";
 
 // First boot, broken in one step after the other: the deploy must fail and name the step, and the next deploy repairs the
@@ -19,6 +21,8 @@ interface Fault {
   readonly breaks: string;
   /** Run as root on the machine; null where only a new machine helps. */
   readonly mends: string | null;
+  /** What the deploy says. Default: the step of first boot. */
+  readonly says?: string;
 }
 
 /** In place of a program: fails, and says so. */
@@ -79,6 +83,8 @@ const FAULTS: readonly Fault[] = [
     step: "data",
     what: "a file stands where the volume goes",
     breaks: "echo x >var/lib/bailiwick",
+    // a machine that replaces another gets its volume after first boot
+    says: "the data volume is not mounted",
     mends: "rm /var/lib/bailiwick",
   },
 ];
@@ -112,14 +118,16 @@ describe("a first boot that goes wrong", () => {
     execFileSync("unshare", ["-m", "--propagation", "private", "bash", "-c", script, broken(), broken()]);
   };
   const inGuest = (command: string) => {
-    const record = readdirSync(join(project.dir, "state/local"))[0] ?? "";
-    const nspawn = readFileSync(join(project.dir, "state/local", record, "nspawn.pid"), "utf8").trim();
+    const slot = readdirSync(join(project.dir, "state/local"))[0] ?? "";
+    // the one that was to replace the one before, else the one that serves
+    const nspawn = (nspawnOf(besideOf(slot)) ?? nspawnOf(namesOf(slot)))?.pid;
     const init = readFileSync(`/proc/${nspawn}/task/${nspawn}/children`, "utf8").trim().split(" ")[0] ?? "";
     const ran = spawnSync("nsenter", ["-t", init, "-a", "/bin/sh", "-c", `set -e; ${command}`], { encoding: "utf8" });
     if (ran.status !== 0) throw new Error(`${command}: ${ran.stdout}${ran.stderr}`);
   };
 
   beforeAll(async () => {
+    process.env.BAILIWICK_STATE = project.env.BAILIWICK_STATE; // where this process finds the machine
     image = await ensureImage({ os: "debian-13", packages: BASELINE_PACKAGES, progress: console.log });
     await project.build("frail");
     mkdirSync(join(cache, "images", image.digest), { recursive: true });
@@ -131,12 +139,12 @@ describe("a first boot that goes wrong", () => {
     project.remove();
   });
 
-  it.each(FAULTS.map((fault, i) => ({ ...fault, i })))("$step: $what", async ({ step, breaks, mends, i }) => {
+  it.each(FAULTS.map((fault, i) => ({ ...fault, i })))("$step: $what", async ({ step, breaks, mends, says, i }) => {
     prepareImage(breaks);
     project.write(app(i + 1));
     const failed = await deploy();
     expect(failed.code).not.toBe(0);
-    expect(flat(failed.text)).toContain(`first boot failed at step "${step}"`);
+    expect(flat(failed.text)).toContain(says ?? `first boot failed at step "${step}"`);
     if (mends === null) {
       prepareImage("true");
       ok(await project.bailiwick(["rebuild", "frail"], { BAILIWICK_CACHE: cache }));

@@ -2,14 +2,17 @@ import { readFileSync } from "node:fs";
 import { BASELINE_PACKAGES } from "../../../cloud-init/baseline.ts";
 import { ensureImage } from "../../local/image.ts";
 import {
+  bootBeside,
   bootMachine,
   destroyMachine,
   listMachines,
   machineStatus,
   rebootMachine,
+  startBeside,
   startMachine,
   stopMachine,
 } from "../../local/machine.ts";
+import { buildComponents } from "../../release/components.ts";
 import { requireSecretsAtHand } from "../../release/secret-readers.ts";
 import { parseHostSpec } from "../../spec/host-spec.ts";
 import { UnreachableError } from "../../ssh/errors.ts";
@@ -44,27 +47,35 @@ const verbs: Record<string, Verb> = {
     const dataFrom = call.text("data-from");
     const spec = parseHostSpec(JSON.parse(readFileSync(specPath, "utf8")));
     const before = await machineStatus(slot);
-    if (before.state !== "absent" && before.instance !== instance) await requireSecretsAtHand(spec, projectRoot());
+    const replaces = before.state !== "absent" && before.instance !== instance;
+    if (replaces) await requireSecretsAtHand(spec, projectRoot());
     if (spec.machine.kind !== "local" || spec.os !== IMAGE.os)
       throw new UsageError(
         `host "${spec.name}" runs ${spec.os} on a machine of kind ${spec.machine.kind}, not ${IMAGE.os} on this computer`,
       );
     const { engine, memoryMiB, cpus, rootGiB, dataGiB } = spec.machine;
     const image = await ensureImage({ ...IMAGE, progress: output.progress });
-    const machine = await bootMachine({
+    // What takes the place of a machine has all it needs before that one stops; a first one boots while they are sent.
+    const components = replaces
+      ? Object.values(await buildComponents(spec, { project: projectRoot(), progress: output.progress }))
+      : [];
+    const plan = {
       slot,
       instance,
       host: spec.name,
-      engine,
       image,
       memoryMiB,
       cpus,
       rootGiB,
       dataGiB,
       ...(dataFrom === undefined ? {} : { dataFrom }),
+      components,
       userData,
       progress: output.progress,
-    });
+    };
+    // The push that follows lets it take the other's place when it lacks nothing but the data volume.
+    const beside = replaces && before.state === "running" && engine === "nspawn";
+    const machine = await (beside ? bootBeside({ ...plan, engine }) : bootMachine({ ...plan, engine }));
     output.document(machine);
     output.say(`machine of "${spec.name}" runs, sshd at ${machine.address}:${machine.port}`);
     return EXIT.held;
@@ -105,6 +116,7 @@ const verbs: Record<string, Verb> = {
   async start(call, output) {
     const slot = await slotOf(call);
     await startMachine(slot, { progress: output.progress });
+    await startBeside(slot, { progress: output.progress });
     return changed(call, output, { slot, state: "running" });
   },
 

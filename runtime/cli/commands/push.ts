@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { clearBeside, takePlace } from "../../local/machine.ts";
 import { Activator } from "../../release/activator-client.ts";
 import { buildComponents } from "../../release/components.ts";
 import { dryRun } from "../../release/dry-run.ts";
@@ -36,6 +37,12 @@ export const push: Command = {
     const { admin, identity } = await findIdentity(spec);
     const address = await machineAddress(bindings, name);
     await waitForSshBanner({ ...address, timeoutMs: 120_000 });
+    const { machine } = bindings;
+    const local = machine.kind === "local" ? machine : undefined;
+    let placeTaken = false;
+    const beforeActivation = async () => {
+      if (local !== undefined) placeTaken = await takePlace(local.slot, local.instance, output.progress);
+    };
     const result = await pushRelease({
       spec,
       bindings,
@@ -46,7 +53,10 @@ export const push: Command = {
       components,
       project,
       why: call.text("why") ?? (call.flag("from-terraform") ? "cdktf deploy" : "bailiwick push"),
+      beforeActivation,
       progress: output.progress,
+    }).finally(async () => {
+      if (local !== undefined && placeTaken) await clearBeside(local.slot);
     });
     output.document(result);
     const changed = [

@@ -2,7 +2,7 @@ import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { processOf } from "../../../runtime/local/processes.ts";
-import { namesOf } from "../../../runtime/local/slot.ts";
+import { besideOf, namesOf, type SlotNames } from "../../../runtime/local/slot.ts";
 
 const MACHINE = resolve(import.meta.dirname, "../../../runtime/local/machine.ts");
 
@@ -125,8 +125,12 @@ export function tracesOf(slot: string): string[] {
     .filter((pid) => /^\d+$/.test(pid) && Number(pid) !== process.pid && processOf(Number(pid)) !== undefined)
     .filter((pid) => mine(read(`/proc/${pid}/cmdline`)) || mine(read(`/proc/${pid}/cgroup`)))
     .map((pid) => `process ${pid}: ${read(`/proc/${pid}/cmdline`).replaceAll("\0", " ")}`);
-  const files = [names.netns, names.directory, `/run/systemd/nspawn/propagate/${names.name}`];
-  const cgroups = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map((mount) => join(mount, names.name));
+  const sides = [names, besideOf(slot)];
+  const ofSide = ({ netns, name, devices }: SlotNames) => [netns, devices, `/run/systemd/nspawn/propagate/${name}`];
+  const files = [...sides.flatMap(ofSide), names.directory];
+  const cgroups = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].flatMap((mount) =>
+    sides.map(({ name }) => join(mount, name)),
+  );
   const rows = [read("/proc/mounts"), execFileSync("losetup", ["-a"], { encoding: "utf8" })].join("\n").split("\n");
   return [...processes, ...[...files, ...cgroups].filter(existsSync), ...rows.filter(mine)];
 }

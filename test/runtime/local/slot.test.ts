@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { cacheDirectory, stateDirectory } from "../../../runtime/local/directories.ts";
 import { bootMachine, destroyMachine, type MachinePlan, machineStatus } from "../../../runtime/local/machine.ts";
-import { namesOf } from "../../../runtime/local/slot.ts";
+import { besideOf, namesOf } from "../../../runtime/local/slot.ts";
 
 const SLOT = "0a1b2c3d-0000-4000-8000-000000000000";
 const hostile = [
@@ -23,6 +23,15 @@ describe("slots", () => {
       unit: "bailiwick-0a1b2c3d",
       netns: "/run/netns/bw-0a1b2c3d",
     });
+  });
+
+  it("have two sides that share nothing but their folder and their data volume", () => {
+    const { leavings: ofA, ...a } = namesOf(SLOT, "a");
+    const { leavings: ofB, ...b } = namesOf(SLOT, "b");
+    const shared = Object.keys(a).filter((key) => a[key as keyof typeof a] === b[key as keyof typeof b]);
+    expect(shared.sort()).toEqual(["dataDisk", "directory", "sideFile"]);
+    expect(ofA.filter((path) => ofB.includes(path) || path === a.dataDisk)).toEqual([]);
+    expect([namesOf(SLOT).side, besideOf(SLOT).side]).toEqual(["a", "b"]);
   });
 
   it.each(hostile)("are refused as %j, by everything that takes one", async (slot) => {
