@@ -155,15 +155,16 @@ export async function startBeside(slot: string, options: BootOptions = {}): Prom
 /**
  * The machine of this instance, made beside, takes the place of the one that served: that is powered off in order, then its
  * data volume goes over. From the moment that the old one has ended the new one is the slot's machine, whatever fails
- * afterwards. Without such a machine the slot's own gets its data volume, if it has yet to get it. Needs root.
+ * afterwards. Without such a machine the slot's own gets its data volume, if it has yet to get it. Needs root if anything
+ * is to be done.
  * @returns whether a place was taken: then {@link clearBeside} removes what is left of the old one
  * @throws if the old one cannot be ended, or its volume cannot be had; call it again then
  */
 export async function takePlace(slot: string, instance: string, progress: Progress): Promise<boolean> {
-  requireRoot();
   const names = besideOf(slot);
   const takes = (await readRecord(names).catch(() => undefined))?.instance === instance;
   if (takes) {
+    requireRoot(); // here, not before: whoever reads the state may push to a machine that lacks nothing
     const old = namesOf(slot);
     progress(`stopping machine ${old.name}; ${names.name} takes its place and its data volume`);
     await haltAny(old, await graceOf(old)); // its volume is free, or this throws
