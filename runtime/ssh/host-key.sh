@@ -8,6 +8,8 @@ key=ssh_host_ed25519_key
 next=bailiwick-next/key
 public() { ssh-keygen -yf $1 | cut -d' ' -f1,2; }
 fail() { echo "host-key: $*" >&2; exit 1; }
+# first boot ends within the second as a rule, and to ask it takes as long
+soon() { for i in 1 2 3 4 5 6 7 8 9 10; do { [ -e /run/cloud-init/enabled ] && [ ! -e /run/cloud-init/result.json ]; } || return 0; sleep 0.1; done; }
 case "$*" in
 new)
   rm -rf bailiwick-next
@@ -24,11 +26,7 @@ install)
     [ -e /etc/bailiwick/claimed ] || [ "$(cut -d' ' -f1,2 $next.pub 2>&1)" = "$(public $key)" ] || fail no pending key, run host-key new
   }
   case "$given" in *"$(public $use)"*) ;; *) fail the attestation does not contain the public key of $use ;; esac
-  # it ends within the second as a rule, and to ask it takes as long
-  for i in 1 2 3 4 5 6 7 8 9 10; do
-    [ -e /run/cloud-init/enabled ] && [ ! -e /run/cloud-init/result.json ] || break
-    sleep 0.1
-  done
+  soon
   [ -e /run/cloud-init/result.json ] || timeout 90 cloud-init status --wait >/dev/null 2>&1 || :
   printf '%s\n' "$given" >banner.new
   chmod 644 banner.new
