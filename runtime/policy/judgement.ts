@@ -38,8 +38,12 @@ export function shorten(texts: readonly string[]): string {
 /** What a firewall's refusal looks like to whom it refuses: reset, admin-prohibited, or no leave to send. */
 const REFUSED_HERE: readonly (string | null)[] = ["ECONNREFUSED", "EPERM", "EACCES", "EHOSTUNREACH"];
 
-/** An answer from elsewhere that looks the same takes longer: nobody answers to an address for which nobody speaks. */
-const AT_ONCE_MS = 1000;
+/**
+ * An answer from elsewhere that looks the same takes longer: nobody answers to an address for which nobody speaks, and that is
+ * told after three seconds. A refusal of one's own can be late too: Linux leaves one that comes while the socket is in use, and
+ * asks again after one second.
+ */
+const AT_ONCE_MS = 2000;
 
 export function refusedAtOnce(outcome: Outcome): boolean {
   return !outcome.ok && REFUSED_HERE.includes(outcome.errno) && outcome.ms < AT_ONCE_MS;

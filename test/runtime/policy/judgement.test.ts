@@ -34,6 +34,7 @@ describe("judgements together", () => {
 describe("a refusal", () => {
   it("is the firewall's only if it came at once", () => {
     expect(refusedAtOnce(failed("ECONNREFUSED"))).toBe(true);
+    expect(refusedAtOnce(failed("EHOSTUNREACH", null, 1050))).toBe(true);
     expect(refusedAtOnce(failed("EHOSTUNREACH", null, 3000))).toBe(false);
     expect(refusedAtOnce(failed("ETIMEDOUT"))).toBe(false);
     expect(refusedAtOnce(done())).toBe(false);
