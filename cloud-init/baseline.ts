@@ -77,10 +77,7 @@ export function renderUserData(input: UserDataInput): string {
  * Changes with the kit's files, the OS and the bootstrap admin; a machine with another digest is to be rebuilt.
  */
 export function baselineDigest(input: Omit<UserDataInput, "host">): string {
-  const text = withoutName({ ...input, host: NO_HOST });
-  const known = digests.get(text) ?? sha256(text);
-  digests.set(text, known);
-  return known;
+  return sha256(withoutName({ ...input, host: NO_HOST }));
 }
 
 /** A file of the baseline. */
@@ -139,7 +136,6 @@ const DATA_DEVICE = "bailiwick-data";
 const NO_HOST = "host";
 const NO_DIGEST = "0".repeat(64);
 const rendered = new Map<string, string>();
-const digests = new Map<string, string>();
 
 /** The user data as it is for every host, rendered once for a fleet: it differs by the host's name and the digest alone. */
 function withoutName({ os, admin, dataDevice = DATA_DEVICE }: UserDataInput): string {

@@ -27,6 +27,7 @@ import { checked, knownKeys, Refusal, refuse } from "./refuse.ts";
 import { addRelease } from "./release.ts";
 import { Runtime } from "./runtime.ts";
 import { specFile, writeSpecAtSynth } from "./spec-files.ts";
+import { timeoutsOf } from "./timeouts.ts";
 import { untraced } from "./untraced.ts";
 import { type FirstBoot, firstBoot } from "./user-data.ts";
 import { Workspace, type WorkspaceProps, workspaceSpec } from "./workspace.ts";
@@ -108,13 +109,6 @@ export interface AgentProps {
 // made once: a schema costs more than a host
 const Flag = z.boolean();
 const Keep = z.number().int().min(1).max(50);
-const Seconds = (min: number, max = 86_400) => z.number().int().min(min).max(max);
-const TIMEOUTS = {
-  baselineSeconds: Seconds(10),
-  healthSeconds: Seconds(5),
-  confirmSeconds: Seconds(5),
-  drainSeconds: Seconds(1, 600),
-};
 const Uid = z
   .number()
   .int()
@@ -157,7 +151,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       refuse(`${path}: access`, props.access, "give Access.ssh(…), Access.operator() or Access.fromEnv(…)");
     this.access = props.access;
     this.machine = props.machine;
-    this.#timeouts = timeouts(path, props.timeouts);
+    this.#timeouts = timeoutsOf(path, props.timeouts);
     this.#keepReleases = checked(`${path}: keepReleases`, Keep, props.keepReleases ?? 3);
     const { timeZone = "UTC", ...budget } = props.budget ?? {};
     this.#budget = {
@@ -397,17 +391,4 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
         `${path}: uid ${uid}, and so its ports, already belongs to "${holder.name}"; set uid on the agent to another from 20100 to 29999`,
       );
   }
-}
-
-function timeouts(path: string, props: AgentHostProps<Machine>["timeouts"] = {}): HostSpec["timeouts"] {
-  knownKeys(`${path}: timeouts`, props, Object.keys(TIMEOUTS));
-  const { baselineSeconds = 600, healthSeconds = 180, confirmSeconds = 60, drainSeconds = 10 } = props;
-  const seconds = (key: keyof typeof TIMEOUTS, value: number) =>
-    checked(`${path}: timeouts.${key}`, TIMEOUTS[key], value);
-  return {
-    baselineSeconds: seconds("baselineSeconds", baselineSeconds),
-    healthSeconds: seconds("healthSeconds", healthSeconds),
-    confirmSeconds: seconds("confirmSeconds", confirmSeconds),
-    drainSeconds: seconds("drainSeconds", drainSeconds),
-  };
 }

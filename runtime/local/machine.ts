@@ -1,17 +1,16 @@
 import { existsSync } from "node:fs";
 import { mkdir, open, readdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
-import * as z from "zod";
-import { Name } from "../spec/names.ts";
 import { UPLOAD_SCRIPT } from "../ssh/upload-script.ts";
 import { lastConsoleLines } from "./console.ts";
 import { machinesDirectory } from "./directories.ts";
 import { ENGINES, haltAny } from "./engines.ts";
+import { type BootOptions, checkWords, type MachinePlan, type Progress } from "./machine-plan.ts";
 import { type MachineRecord, readRecord, slotsOnDisk, writeRecord } from "./machine-record.ts";
 import { type MachineStatus, machineStatus, type RunningMachine } from "./machine-status.ts";
 import { anythingRuns, attachData } from "./nspawn.ts";
 import { run } from "./run-program.ts";
-import { besideOf, checkedId, namesOf, type SlotNames, serveFrom } from "./slot.ts";
+import { besideOf, namesOf, type SlotNames, serveFrom } from "./slot.ts";
 import { waitForSsh } from "./ssh-banner.ts";
 import { GUEST_NETWORK, startUplink, stopUplink } from "./uplink.ts";
 
@@ -22,84 +21,6 @@ const DEFAULT_MEMORY_MIB = 2048;
 const DEFAULT_CPUS = 2;
 /** Nothing of the machine is worth waiting for, yet an orderly end is the cleanest. */
 const DESTROY_GRACE_SECONDS = 5;
-
-type Progress = (line: string) => void;
-
-/**
- * How to come up. `progress` is told each step, default: nobody; `bootSeconds` is the longest wait, default: 120 for
- * nspawn, 300 for QEMU.
- */
-export interface BootOptions {
-  readonly progress?: Progress;
-  readonly bootSeconds?: number;
-}
-
-/** What {@link bootMachine} makes a machine from. */
-export interface MachinePlan {
-  /** UUID of the machine's place: its directory, namespace and cgroup are named by it; it and its data volume stay. */
-  readonly slot: string;
-  /** UUID of this incarnation: another one replaces the root disk. It is cloud-init's instance id. */
-  readonly instance: string;
-  readonly host: string;
-  /**
-   * systemd-nspawn: a container on the operator's own kernel. It is no security boundary like a VM's: root in it is
-   * powerful on the operator's machine. Not there, or not enforced: AppArmor, auditd, kernel modules, a TPM, and the
-   * size of the machine (memory, processors). On cgroup v1 `MemoryMax=`, `TasksMax=` and `CPUQuota=` of units inside do
-   * nothing either. XFS project quotas need an operator's kernel that has them.
-   * QEMU: a virtual machine with a kernel of its own; by KVM where that boots a guest, else emulated and slow.
-   */
-  readonly engine: "nspawn" | "qemu";
-  /** As {@link import("./image.ts").ensureImage} gives it. */
-  readonly image: { readonly digest: string; readonly path: string };
-  /** Memory, MiB, at least 512, default: 2048; and processors, default: 2. nspawn heeds neither. */
-  readonly memoryMiB?: number;
-  readonly cpus?: number;
-  /** Size of the root disk, GiB, sparse; at least 3. */
-  readonly rootGiB: number;
-  /** Size of the data volume, GiB, sparse. One that exists keeps its size and content. */
-  readonly dataGiB: number;
-  /** Slot whose data volume, kept when its machine was destroyed, becomes this one's; default: an empty one is made. */
-  readonly dataFrom?: string;
-  /**
-   * Components that are to be on the root disk from the start: whoever pushes has then nothing to send. Default: none.
-   * Each is received as the machine itself would, by the digest of its archive.
-   */
-  readonly components?: readonly PlacedComponent[];
-  /** Given to cloud-init (NoCloud). Written into the root disk only. */
-  readonly userData: string;
-  readonly progress: Progress;
-  /** Longest wait for the SSH server, seconds. Default: 120 for nspawn, 300 for QEMU. */
-  readonly bootSeconds?: number;
-}
-
-/** A component, and its archive on the operator's machine. */
-interface PlacedComponent {
-  readonly digest: string;
-  readonly archive: { readonly path: string; readonly sha256: string; readonly bytes: number };
-}
-
-const Digest = z.string().regex(/^[0-9a-f]{64}$/, "expected 64 hex digits");
-const Sizes = z.object({
-  host: Name,
-  engine: z.enum(["nspawn", "qemu"]),
-  memoryMiB: z.number().int().min(512).max(1048576).optional(),
-  cpus: z.number().int().min(1).max(256).optional(),
-  rootGiB: z.number().int().min(3).max(1024),
-  dataGiB: z.number().int().min(1).max(65536),
-  image: z.object({ path: z.string().startsWith("/") }),
-  components: z
-    .array(
-      z.object({
-        digest: Digest,
-        archive: z.object({
-          path: z.string().regex(/^\/[^\n]*$/, "expected an absolute path"),
-          sha256: Digest,
-          bytes: z.number().int().positive(),
-        }),
-      }),
-    )
-    .optional(),
-});
 
 /**
  * Boot the machine of a slot, and return once its SSH server answers. Needs root.
@@ -187,9 +108,7 @@ export async function clearBeside(slot: string): Promise<void> {
 /** @throws naming what of the plan is malformed */
 async function checkPlan(plan: MachinePlan): Promise<void> {
   const names = namesOf(plan.slot);
-  checkedId("instance", plan.instance);
-  const sizes = Sizes.safeParse(plan);
-  if (!sizes.success) throw new Error(`local machine: ${z.prettifyError(sizes.error).replaceAll("\n", " ")}`);
+  checkWords(plan);
   requireRoot();
   await refuseNamesake(plan.slot, names);
 }

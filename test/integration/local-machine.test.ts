@@ -13,7 +13,6 @@ import {
   clearBeside,
   destroyMachine,
   listMachines,
-  type MachinePlan,
   machineStatus,
   type RunningMachine,
   rebootMachine,
@@ -21,6 +20,7 @@ import {
   stopMachine,
   takePlace,
 } from "../../runtime/local/machine.ts";
+import type { MachinePlan } from "../../runtime/local/machine-plan.ts";
 import { attachData } from "../../runtime/local/nspawn.ts";
 import { checkPrerequisites } from "../../runtime/local/prerequisites.ts";
 import { besideOf, namesOf } from "../../runtime/local/slot.ts";

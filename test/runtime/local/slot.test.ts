@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { cacheDirectory, stateDirectory } from "../../../runtime/local/directories.ts";
-import { bootMachine, destroyMachine, type MachinePlan, machineStatus } from "../../../runtime/local/machine.ts";
+import { bootMachine, destroyMachine, machineStatus } from "../../../runtime/local/machine.ts";
+import type { MachinePlan } from "../../../runtime/local/machine-plan.ts";
 import { besideOf, namesOf } from "../../../runtime/local/slot.ts";
 
 const SLOT = "0a1b2c3d-0000-4000-8000-000000000000";
