@@ -16,6 +16,7 @@ import {
   machineStatus,
   type RunningMachine,
   rebootMachine,
+  startBeside,
   startMachine,
   stopMachine,
   takePlace,
@@ -271,6 +272,20 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
     await clearBeside(slot);
     expect(await machineStatus(slot)).toEqual(before);
     expect(inGuest("cat /mnt/mark")).toBe("kept");
+  });
+
+  it("is started again with the one that waits beside it, which still has no data volume", async () => {
+    const waiting = await bootBeside({ ...plan, engine: "nspawn", instance: randomUUID() });
+    await stopMachine(slot);
+    expect(await machineStatus(slot, waiting.instance)).toMatchObject({ state: "stopped", instance: waiting.instance });
+    running = await startMachine(slot);
+    await startBeside(slot);
+    expect(await machineStatus(slot, waiting.instance)).toMatchObject({ state: "running", instance: waiting.instance });
+    const { port } = (await machineStatus(slot, waiting.instance)) as RunningMachine;
+    expect(guest.ssh(port, "ls /dev/disk/by-id")).toBe("");
+    expect(inGuest("sudo mount /dev/disk/by-id/bailiwick-data /mnt && cat /mnt/mark")).toBe("kept");
+    await clearBeside(slot);
+    expect(await machineStatus(slot)).toEqual(running);
   });
 
   it("can be made twice at once in two slots", async () => {
