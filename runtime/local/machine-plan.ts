@@ -40,8 +40,9 @@ export interface MachinePlan {
   /** Slot whose data volume, kept when its machine was destroyed, becomes this one's; default: an empty one is made. */
   readonly dataFrom?: string;
   /**
-   * Components that are to be on the root disk from the start: whoever pushes has then nothing to send. Default: none.
-   * Each is received as the machine itself would, by the digest of its archive.
+   * Components that the machine is to have when its SSH server is first used: whoever pushes has then nothing to send.
+   * Default: none. Each is received as the machine itself would, by the digest of its archive: before anything boots where
+   * a machine is replaced, or where its disk cannot be reached once it runs; else while it boots.
    */
   readonly components?: readonly PlacedComponent[];
   /** Given to cloud-init (NoCloud). Written into the root disk only. */
@@ -52,7 +53,7 @@ export interface MachinePlan {
 }
 
 /** A component, and its archive on the operator's machine. */
-interface PlacedComponent {
+export interface PlacedComponent {
   readonly digest: string;
   readonly archive: { readonly path: string; readonly sha256: string; readonly bytes: number };
 }

@@ -5,10 +5,11 @@ import { UPLOAD_SCRIPT } from "../ssh/upload-script.ts";
 import { lastConsoleLines } from "./console.ts";
 import { machinesDirectory } from "./directories.ts";
 import { ENGINES, haltAny } from "./engines.ts";
-import { type BootOptions, checkWords, type MachinePlan, type Progress } from "./machine-plan.ts";
+import { type BootOptions, checkWords, type MachinePlan, type PlacedComponent, type Progress } from "./machine-plan.ts";
 import { type MachineRecord, readRecord, slotsOnDisk, writeRecord } from "./machine-record.ts";
 import { type MachineStatus, machineStatus, type RunningMachine } from "./machine-status.ts";
 import { anythingRuns, attachData } from "./nspawn.ts";
+import { placeComponents } from "./place-components.ts";
 import { run } from "./run-program.ts";
 import { besideOf, namesOf, type SlotNames, serveFrom } from "./slot.ts";
 import { waitForSsh } from "./ssh-banner.ts";
@@ -38,11 +39,13 @@ export async function bootMachine(plan: MachinePlan): Promise<RunningMachine> {
 
   await mkdir(machinesDirectory(), { recursive: true, mode: 0o700 });
   await mkdir(names.directory, { recursive: true, mode: 0o700 });
-  await makeNextRoot(names, plan); // until it is whole, a machine that is to be replaced goes on serving
+  // a machine that is to be replaced goes on serving until the next root is whole; where there is none, time is saved
+  const whileBooting = found.state === "absent" && plan.engine === "nspawn" ? (plan.components ?? []) : [];
+  await makeNextRoot(names, plan, whileBooting.length > 0 ? [] : plan.components);
   if (found.state !== "absent") plan.progress(`replacing machine ${names.name}; its data volume is kept`);
   await haltAll(names, await graceOf(names));
   await rm(names.record, { force: true });
-  await firstBoot(names, plan, true);
+  await firstBoot(names, plan, true, whileBooting);
   return runningStatus(plan.slot);
 }
 
@@ -58,7 +61,7 @@ export async function bootBeside(plan: MachinePlan & { readonly engine: "nspawn"
   const record = await readRecord(names).catch(() => undefined);
   if (record?.instance !== plan.instance) {
     await clearBeside(plan.slot);
-    await makeNextRoot(names, plan);
+    await makeNextRoot(names, plan, plan.components);
     plan.progress(`its machine ${namesOf(plan.slot).name} serves until ${names.name} is ready`);
     await firstBoot(names, plan, false);
   } else await startBeside(plan.slot, plan);
@@ -113,7 +116,12 @@ async function checkPlan(plan: MachinePlan): Promise<void> {
   await refuseNamesake(plan.slot, names);
 }
 
-async function firstBoot(names: SlotNames, plan: MachinePlan, withData: boolean): Promise<void> {
+async function firstBoot(
+  names: SlotNames,
+  plan: MachinePlan,
+  withData: boolean,
+  place: readonly PlacedComponent[] = [],
+): Promise<void> {
   try {
     await rename(names.nextRoot, names.rootDisk);
     if (withData) await makeDataDisk(names, plan);
@@ -121,7 +129,7 @@ async function firstBoot(names: SlotNames, plan: MachinePlan, withData: boolean)
     const port = await startUplink(names, plan.slot, { target: ENGINES[plan.engine].sshPort });
     const record = recordFor(plan, port);
     await writeRecord(names, record);
-    await launchAndWait(names, record, plan, withData);
+    await launchAndWait(names, record, plan, withData, place);
   } catch (error) {
     await haltAll(names, 0, withData);
     await forgetRoot(names); // half a first boot is no machine: the next try begins anew
@@ -145,7 +153,11 @@ function recordFor(plan: MachinePlan, port: number): MachineRecord {
 }
 
 /** @throws if it cannot be made; then nothing has changed for a machine that runs in the slot */
-async function makeNextRoot(names: SlotNames, plan: MachinePlan): Promise<void> {
+async function makeNextRoot(
+  names: SlotNames,
+  plan: MachinePlan,
+  components: readonly PlacedComponent[] = [],
+): Promise<void> {
   plan.progress("making the root disk");
   const { network } = ENGINES[plan.engine];
   const env = {
@@ -160,7 +172,7 @@ async function makeNextRoot(names: SlotNames, plan: MachinePlan): Promise<void> 
     PREFIX: String(network.prefix),
     GATEWAY: network.gateway,
     RESOLVER: GUEST_NETWORK.resolver,
-    COMPONENTS: (plan.components ?? [])
+    COMPONENTS: components
       .map(({ digest, archive }) => [digest, archive.sha256, archive.bytes, archive.path].join(" "))
       .join("\n"),
     RECEIVE: UPLOAD_SCRIPT,
@@ -200,11 +212,21 @@ async function launchAndWait(
   record: MachineRecord,
   { progress = () => undefined, bootSeconds }: BootOptions,
   withData: boolean,
+  place: readonly PlacedComponent[] = [],
 ): Promise<void> {
   const engine = ENGINES[record.engine];
   progress(`booting ${names.name}`);
   const alive = await engine.launch(names, record, progress, withData);
-  await awaitSsh(names, record.port, bootSeconds ?? engine.bootSeconds, alive);
+  const failed = new AbortController();
+  const placing = placeComponents(names, place, { alive, signal: failed.signal, progress });
+  try {
+    await awaitSsh(names, record.port, bootSeconds ?? engine.bootSeconds, alive);
+  } catch (error) {
+    failed.abort();
+    await placing.catch(() => undefined); // it holds the disk
+    throw error;
+  }
+  await placing;
   progress(`ssh answers on 127.0.0.1:${record.port}`);
 }
 

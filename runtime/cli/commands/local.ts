@@ -55,10 +55,8 @@ const verbs: Record<string, Verb> = {
       );
     const { engine, memoryMiB, cpus, rootGiB, dataGiB } = spec.machine;
     const image = await ensureImage({ ...IMAGE, progress: output.progress });
-    // What takes the place of a machine has all it needs before that one stops; a first one boots while they are sent.
-    const components = replaces
-      ? Object.values(await buildComponents(spec, { project: projectRoot(), progress: output.progress }))
-      : [];
+    // what takes the place of a machine has all it needs before that one stops, and a first one as soon as it is up
+    const components = await buildComponents(spec, { project: projectRoot(), progress: output.progress });
     const plan = {
       slot,
       instance,
@@ -69,7 +67,7 @@ const verbs: Record<string, Verb> = {
       rootGiB,
       dataGiB,
       ...(dataFrom === undefined ? {} : { dataFrom }),
-      components,
+      components: Object.values(components),
       userData,
       progress: output.progress,
     };

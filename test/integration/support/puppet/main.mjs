@@ -9,7 +9,7 @@ const key = () => readFileSync(`${process.env.CREDENTIALS_DIRECTORY}/agent.puppe
 async function answer(text) {
   if (text.startsWith("sh "))
     return await new Promise((done) =>
-      execFile("/bin/sh", ["-c", text.slice(3), process.execPath], { timeout: 20_000 }, (error, stdout, stderr) =>
+      execFile("/bin/sh", ["-c", text.slice(3), process.execPath], { timeout: 60_000 }, (error, stdout, stderr) =>
         done({ content: `${stdout}${stderr}exit ${error === null ? 0 : (error.code ?? error.signal)}` }),
       ),
     );
