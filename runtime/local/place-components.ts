@@ -43,13 +43,18 @@ export async function placeComponents(
 
 /** @returns why it was not placed; undefined if it was */
 async function place(pid: number, root: string, { digest, archive }: PlacedComponent, signal: AbortSignal) {
+  if (signal.aborted) return "not wanted any more";
   const file = await open(archive.path).catch((error: Error) => error);
   if (file instanceof Error) return file.message;
   try {
     // the disk is mounted for nobody but nspawn
     const words = ["receive", root, digest, archive.sha256, String(archive.bytes), "0", "placed"];
     const args = ["-t", String(pid), "-m", "sh", "-c", UPLOAD_SCRIPT, "bailiwick-upload", ...words];
-    const child = spawn("nsenter", args, { env: cleanEnvironment(), stdio: [file.fd, "pipe", "pipe"], signal });
+    const stdio = [file.fd, "pipe", "pipe"] as const;
+    // a group of its own, so that all of it can be ended: a shell waits for what it runs
+    const child = spawn("nsenter", args, { env: cleanEnvironment(), stdio: [...stdio], detached: true });
+    const end = () => void (child.pid !== undefined && process.kill(-child.pid, "SIGKILL"));
+    signal.addEventListener("abort", end);
     let said = "";
     let complaint = "";
     child.stdout?.setEncoding("utf8").on("data", (text: string) => {
@@ -59,9 +64,9 @@ async function place(pid: number, root: string, { digest, archive }: PlacedCompo
       complaint += text;
     });
     const status = await new Promise<number | null>((done, fail) => {
-      child.on("error", (error) => (signal.aborted ? undefined : fail(error)));
+      child.on("error", fail);
       child.on("close", done);
-    });
+    }).finally(() => signal.removeEventListener("abort", end));
     if (status !== 0) return complaint.trim().split("\n").at(-1) || `its receiver ended with status ${status}`;
     return /^(done|present)$/m.test(said) ? undefined : `its receiver said ${JSON.stringify(said.trim())}`;
   } finally {

@@ -1,6 +1,16 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { createHash, randomUUID } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -204,6 +214,8 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
     return { path, bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
   };
   const digest = "c0".repeat(32);
+  const placed = `/opt/bailiwick/components/${digest}`;
+  const lookAtPlaced = `cat ${placed}/said; stat -c '%U %a' ${placed}/said; sudo ls /opt/bailiwick/incoming`;
 
   it.each([
     ["its image is none", () => ({ image: { digest: "0", path: "/dev/null" } })],
@@ -229,10 +241,7 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
     await boot({ instance: randomUUID(), components: [{ digest, archive: packed() }] });
     expect(inGuest("sudo cloud-init query instance_id")).toBe(plan.instance);
     expect(inGuest("ls /").split("\n")).not.toContain("old");
-    const component = `/opt/bailiwick/components/${digest}`;
-    expect(inGuest(`cat ${component}/said; stat -c '%U %a' ${component}/said; sudo ls /opt/bailiwick/incoming`)).toBe(
-      "placed\nroot 644",
-    );
+    expect(inGuest(lookAtPlaced)).toBe("placed\nroot 644");
     expect(inGuest(`sudo mount ${device} /mnt && cat /mnt/mark`)).toBe("kept");
   });
 
@@ -312,6 +321,18 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
 
     await boot({ instance: randomUUID() });
     expect(inGuest("sudo mount /dev/disk/by-id/bailiwick-data /mnt && cat /mnt/mark")).toBe("kept");
+    expect(inGuest(lookAtPlaced), "where there was no machine, it is placed while one boots").toBe("placed\nroot 644");
+  });
+
+  it("comes up without a component that is not what it should be, and says so", async () => {
+    await destroyMachine(slot, { keepData: true });
+    const archive = packed();
+    const spoilt = { digest: "5b".repeat(32), archive: { ...archive, sha256: digest } };
+    await boot({ instance: randomUUID(), components: [spoilt, { digest, archive }] });
+    expect(inGuest("ls /opt/bailiwick/components; sudo ls /opt/bailiwick/incoming")).toBe(digest);
+    expect(steps.filter((step) => /left to the push/.test(step))).toEqual([
+      'component 5b5b5b5b5b5b is left to the push: its receiver said "corrupt"',
+    ]);
   });
 
   it("takes over the data volume that another slot kept, and no other's", async () => {
@@ -330,6 +351,9 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
     }
   });
 
+  const endless = join(work, "endless");
+  beforeAll(() => void execFileSync("mkfifo", [endless]));
+
   it("leaves nothing at all when it is destroyed, also twice, and when it never was", async () => {
     await destroyMachine(slot);
     expect(tracesOf(slot)).toEqual([]);
@@ -346,9 +370,16 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
       /ended before its SSH.*Powering off/s,
     ],
     ["its time is up", { bootSeconds: 1 }, /no SSH server answered within 1 s; its console said last:\n.+/s],
+    [
+      "its time is up, in the midst of a component",
+      { bootSeconds: 1, components: [{ digest, archive: { path: endless, bytes: 1000, sha256: digest } }] },
+      /no SSH server answered within 1 s/,
+    ],
   ])("that does not come up because %s is stopped, and nothing of it runs or is held", async (_, change, message) => {
+    const writer = openSync(endless, "r+"); // who reads it waits for more
     const failing = bootMachine({ ...plan, instance: randomUUID(), ...change });
     await expect(failing).rejects.toThrow(message);
+    closeSync(writer);
     expect(tracesOf(slot)).toEqual([names.directory]);
     expect(await machineStatus(slot)).toMatchObject({ state: "absent" });
     expect(readdirSync(names.directory)).not.toContain("root.img");
