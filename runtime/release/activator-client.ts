@@ -89,6 +89,10 @@ export class Activator {
     return this.#call("files", undefined, CurrentFiles);
   }
 
+  look(components: readonly string[]): Promise<CheckAnswer> {
+    return this.#call("look", { components }, CheckAnswer);
+  }
+
   check(token: string, components: readonly string[]): Promise<CheckAnswer> {
     return this.#call("check", { token, components }, CheckAnswer);
   }

@@ -65,15 +65,16 @@ export async function push(options: PushOptions): Promise<PushResult> {
     // at first contact it has not begun
     const rotated = connection.contact === "first" ? Promise.resolve(false) : rotationIsFinished(connection);
     rotated.catch(() => {});
+    // what first boot has yet to end is time to read them in: under the lock they are known then, or else looked at
+    const looked = connection.contact === "first" ? lookAt(connection, uploads) : undefined;
     await waitForBaseline(connection, spec.baseline, spec.timeouts.baselineSeconds, progress);
     const { components, uploaded } = await uploads;
+    await looked;
     if (!(await rotated)) {
       progress("replacing the one-time host key");
       connection = await rotate(connection, spec, options);
     }
-    const activatorOn = (on: Connection) =>
-      new Activator(on, digestIn(components, "node"), digestIn(components, "activator"));
-    const activator = activatorOn(connection);
+    const activator = activatorOf(connection, components);
     const result = await activator.withLock(options.admin, options.why, async (token, held) => {
       const repair = repairComponents(connection, held, token, components, progress);
       const [facts] = await Promise.all([held.facts(), repair]);
@@ -94,7 +95,7 @@ export async function push(options: PushOptions): Promise<PushResult> {
       await held.stage({ token, files: release.files });
       await options.beforeActivation?.();
       const answer = await activateAndConfirm({
-        ...{ activator, activatorOn, token, spec, progress },
+        ...{ activator, activatorOn: (fresh: Connection) => activator.on(fresh), token, spec, progress },
         ...{ digest: release.digest, why: options.why, restoreState: false },
         reconnect: () => {
           progress("confirming over a fresh connection");
@@ -162,6 +163,19 @@ async function upload(connection: Connection, component: Component, progress: (l
   return true;
 }
 
+/** Settles once the host has looked at what was uploaded, or cannot. */
+async function lookAt(
+  connection: Connection,
+  uploads: Promise<{ components: Record<string, Component> }>,
+): Promise<void> {
+  try {
+    const { components } = await uploads;
+    await activatorOf(connection, components).look(Object.values(digestsOf(components)));
+  } catch {
+    // the push itself says what is wrong with it, or finds nothing wrong
+  }
+}
+
 /** Under the lock, when nobody removes any: what is missing after all, or not whole any more, is sent again. */
 async function repairComponents(
   connection: Connection,
@@ -194,6 +208,10 @@ async function rotate(connection: Connection, spec: HostSpec, options: PushOptio
     progress: options.progress,
   });
   return rotated.connection;
+}
+
+function activatorOf(connection: Connection, components: Record<string, Component>): Activator {
+  return new Activator(connection, digestIn(components, "node"), digestIn(components, "activator"));
 }
 
 function digestIn(components: Record<string, Component>, name: string): string {

@@ -35,7 +35,10 @@ export type LockedAnswer = z.infer<typeof LockedAnswer>;
 /** Input of `check`: digests of components. */
 export const CheckRequest = z.strictObject({ token: z.string(), components: z.array(z.string()) });
 
-/** Answer of `check`: what must be uploaded. `spoiled` were there but not whole, and were set aside. */
+/** Input of `look`, which needs no lock: it changes nothing but what is known of these components. */
+export const LookRequest = z.strictObject({ components: z.array(z.string()) });
+
+/** Answer of `check` and `look`: what must be uploaded. `spoiled` are there but not whole; `check` has set them aside. */
 export const CheckAnswer = z.strictObject({ missing: z.array(z.string()), spoiled: z.array(z.string()) });
 export type CheckAnswer = z.infer<typeof CheckAnswer>;
 

@@ -17,6 +17,13 @@ const BIG_FILE = 8 * 1024 * 1024;
  * that run on it are restarted by the next activation.
  */
 export async function checkComponents(digests: readonly string[]): Promise<CheckAnswer> {
+  const answer = await lookAtComponents(digests);
+  if (answer.spoiled.length > 0) await setAside(answer.spoiled);
+  return answer;
+}
+
+/** The same, and what is not whole stays where it is. What was found is known to the next one who asks. */
+export async function lookAtComponents(digests: readonly string[]): Promise<CheckAnswer> {
   const answer: CheckAnswer = { missing: [], spoiled: [] };
   const known = JSON.parse((await readIfThere(CHECKED)) ?? "{}") as Record<string, string>;
   const found: Record<string, string> = {};
@@ -33,7 +40,6 @@ export async function checkComponents(digests: readonly string[]): Promise<Check
     else found[digest] = stamp;
   }
   if (digestOf(found) !== digestOf(known)) await writeWhole(CHECKED, JSON.stringify(found), 0o600);
-  if (answer.spoiled.length > 0) await setAside(answer.spoiled);
   return answer;
 }
 

@@ -8,6 +8,7 @@ import {
   type LockedAnswer,
   LockedRequest,
   LockRequest,
+  LookRequest,
   SealRequest,
   StageRequest,
 } from "../../spec/activator.ts";
@@ -15,7 +16,7 @@ import { GuardRequest } from "../../spec/guard-admin.ts";
 import { activate, confirm } from "./activate.ts";
 import { ask } from "./ask.ts";
 import { audit } from "./audit.ts";
-import { checkComponents } from "./components.ts";
+import { checkComponents, lookAtComponents } from "./components.ts";
 import { seal, versionsOf } from "./credentials.ts";
 import { spend } from "./gateway.ts";
 import { askGuard } from "./guard.ts";
@@ -31,6 +32,7 @@ const verbs: Record<string, (input: unknown) => Promise<unknown>> = {
   status: () => status(),
   releases: () => releases(),
   files: () => currentFiles(),
+  look: (input) => lookAtComponents(LookRequest.parse(input).components),
   check: async (input) => {
     const request = CheckRequest.parse(input);
     await requireLock(request.token);
