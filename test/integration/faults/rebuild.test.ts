@@ -141,6 +141,25 @@ except urllib.error.HTTPError as error: print(error.code)' ${key}`,
     expect(await status()).toMatchObject({ upToDate: true, failedUnits: [], unconfirmed: false });
   });
 
+  it("a new machine on which the agent never becomes healthy is a closed host with all its data, which a deploy makes good", async () => {
+    const wellBehaved = bed.project.read("main.ts").replace("rootGiB: 4", "rootGiB: 4, rebuild: 1");
+    bed.project.write(wellBehaved.replace('VERSION: "0"', 'VERSION: "0", BEHAVIOUR: "never healthy"'));
+    const deploy = () => bed.project.cdktf(["deploy", "bed", "--auto-approve"], { BED_SECRET: "another-one" });
+    const { side } = namesOf(bed.slot);
+    const failed = await deploy();
+    expect(failed.code).not.toBe(0);
+    expect(failed.text).toContain("bailiwick-agent-crew.service");
+    expect(namesOf(bed.slot).side).not.toBe(side);
+    expect(await bed.agent("/memory")).toBeNull();
+    expect(besideOf(bed.slot).leavings.filter(existsSync), "what is left of the old machine").toEqual([]);
+
+    bed.project.write(wellBehaved);
+    ok(await deploy());
+    await bed.refresh();
+    expect(await bed.agent("/memory")).toBe("the sky is green");
+    expect(await status()).toMatchObject({ upToDate: true, failedUnits: [], unconfirmed: false });
+  });
+
   it("after a hard reset everything comes up by itself", async () => {
     await bed.powerCut();
     expect(await bed.serves([0])).toBe(0);
