@@ -219,11 +219,12 @@ async function launchAndWait(
   const alive = await engine.launch(names, record, progress, withData);
   const failed = new AbortController();
   const placing = placeComponents(names, place, { alive, signal: failed.signal, progress });
+  placing.catch(() => undefined); // awaited below
   try {
     await awaitSsh(names, record.port, bootSeconds ?? engine.bootSeconds, alive);
   } catch (error) {
     failed.abort();
-    await placing.catch(() => undefined); // it holds the disk
+    await placing.catch(() => undefined); // until then it holds the disk
     throw error;
   }
   await placing;

@@ -53,7 +53,13 @@ async function place(pid: number, root: string, { digest, archive }: PlacedCompo
     const stdio = [file.fd, "pipe", "pipe"] as const;
     // a group of its own, so that all of it can be ended: a shell waits for what it runs
     const child = spawn("nsenter", args, { env: cleanEnvironment(), stdio: [...stdio], detached: true });
-    const end = () => void (child.pid !== undefined && process.kill(-child.pid, "SIGKILL"));
+    const end = () => {
+      try {
+        if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
+      } catch {
+        // all of it has ended
+      }
+    };
     signal.addEventListener("abort", end);
     let said = "";
     let complaint = "";
