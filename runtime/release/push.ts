@@ -139,7 +139,8 @@ async function uploadMissing(
 }
 
 /** What receives a component may be among the packages that first boot has yet to fetch. */
-const READY = "until sudo -n true && command -v zstd; do sleep 1; done >/dev/null 2>&1";
+const READY =
+  "i=0; until sudo -n true && command -v zstd; do i=$((i+1)); [ $i -lt 10 ] && sleep 0.2 || sleep 1; done >/dev/null 2>&1";
 
 /** Digests of what the host seems to have; whether it is whole is looked at under the lock. */
 async function presentComponents(connection: Connection, seconds: number): Promise<string[]> {
