@@ -8,12 +8,13 @@ import { generateSshKeyPair } from "../../constructs/openssh-key.ts";
 import { ensureImage } from "../../runtime/local/image.ts";
 import { Hosts, STRANGER } from "../integration/support/hetzner/hosts.ts";
 import type { Server } from "../integration/support/hetzner/world.ts";
+import { ubuntuImageMissing } from "../integration/support/image-missing.ts";
 import { ok, Project } from "../integration/support/project.ts";
-import { rackApp, rackUserData } from "../integration/support/rack.ts";
+import { changed, filesOf, rackApp, rackUserData, STAYS, sshAs } from "../integration/support/rack.ts";
 
 // Existing machines with real root file systems of older systems, whose nft has no `persist`, so that their firewall is watched
-// and not owned, and whose systemd refuses nobody a port. What is the same as on Debian 13 is shown by
-// existing-machine.test.ts.
+// and not owned, and whose systemd refuses nobody a port. Ubuntu's sshd is started by a socket, and stays so. What is the same
+// as on Debian 13 is shown by existing-machine.test.ts.
 const SYSTEMS = [
   {
     os: "debian-12",
@@ -22,21 +23,50 @@ const SYSTEMS = [
     systemd: "systemd 252",
     nft: "v1.0.6",
     sshd: /OpenSSH_9\.2/,
+    socket: false,
+    missing: undefined,
+  },
+  {
+    os: "ubuntu-24.04",
+    id: 12_000_002,
+    release: "ubuntu 24.04",
+    systemd: "systemd 255",
+    nft: "v1.0.9",
+    sshd: /OpenSSH_9\.6/,
+    socket: true,
+    missing: await ubuntuImageMissing({ os: "ubuntu-24.04", packages: BASELINE_PACKAGES }),
   },
 ] as const;
+for (const { os, missing } of SYSTEMS)
+  if (missing !== undefined) console.log(`not run: an existing machine with ${os}: ${missing}`);
+const CAN = SYSTEMS.filter(({ missing }) => missing === undefined);
 
 // Of a container the kernel and the clock are this machine's own, so these must object.
 const NOT_A_CONTAINERS = ["root/clock", "root/kernel-settings"];
 
 const own = generateSshKeyPair("");
 
-describe.each(SYSTEMS)("a host on an existing machine with $os", ({ os, id, release, systemd, nft: version, sshd }) => {
+describe.each(CAN)("a host on an existing machine with $os", (system) => {
+  const { os, id, release, systemd, nft: version, sshd, socket } = system;
   let hosts: Hosts;
   let project: Project;
   let address: string;
+  let key: string;
+  let files: Map<string, string>;
   const server = { id, name: "rack" } as Server;
   const onMachine = (script: string) => hosts.inServer(server.id, "/bin/sh", "-c", script);
   const nft = (...args: string[]) => hosts.inNetworkOf(server.id, ["nft", ...args]);
+  const ssh = (user: string, command = "id -un") => sshAs(user, command, { project, address, own });
+  const dryRun = async () => (await project.bailiwick(["machine", "adopt", "rack", "--dry-run"])).text;
+  const deploy = () => project.cdktf(["deploy", "rack", "--auto-approve"]);
+  const flat = (text: string) => text.replace(/[\s│]+/g, " ");
+  /** Units of sshd that run and that a boot starts, and the programs that hold its port: a socket's is pid 1's too. */
+  const UNITS = "systemctl is-active ssh.socket ssh.service; systemctl is-enabled ssh.socket ssh.service; true";
+  const holders = () => {
+    const listening = hosts.inNetworkOf(server.id, ["ss", "-Hltnp", "sport = :22"]);
+    return [...new Set([...listening.matchAll(/\("([\w-]+)",pid/g)].map(([, program]) => program))].sort();
+  };
+  let units: string;
   const notHeld = async () => {
     const ran = await project.bailiwick(["verify", "rack", "--json"]);
     const report = JSON.parse(ran.stdout) as { held: number; probes: { id: string; verdict: string; found: string }[] };
@@ -49,7 +79,7 @@ describe.each(SYSTEMS)("a host on an existing machine with $os", ({ os, id, rele
     project = new Project("", {}, hosts);
     const file = join(project.dir, "id_ed25519");
     execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "ada", "-f", file]);
-    const key = readFileSync(`${file}.pub`, "utf8").trim();
+    key = readFileSync(`${file}.pub`, "utf8").trim();
     project.env.BAILIWICK_SSH_KEY = file;
     address = (await hosts.address("ipv4")) ?? "";
     const open = { direction: "in" as const, protocol: "tcp", port: "1-65535", source_ips: ["0.0.0.0/0"] };
@@ -57,10 +87,6 @@ describe.each(SYSTEMS)("a host on an existing machine with $os", ({ os, id, rele
     project.write(rackApp({ address, key, hostKey: own.publicKey }));
     await project.build("rack");
     for (let i = 0; i < 120 && !onMachine("ls /run/cloud-init").includes("result.json"); i++) await sleep(500);
-    const refused = await project.bailiwick(["machine", "adopt", "rack", "--dry-run"]);
-    expect(refused.text).toContain(`it runs ${os}; debian-13 is taken`);
-    project.write(rackApp({ address, key, hostKey: own.publicKey, os }));
-    ok(await project.cdktf(["deploy", "rack", "--auto-approve"]));
   });
 
   afterAll(async () => {
@@ -75,6 +101,43 @@ describe.each(SYSTEMS)("a host on an existing machine with $os", ({ os, id, rele
     expect(onMachine("sshd -V 2>&1 || true")).toMatch(sshd);
   });
 
+  it("is refused as another system than it is", async () => {
+    expect(await dryRun()).toContain(`it runs ${os}; debian-13 is taken`);
+    project.write(rackApp({ address, key, hostKey: own.publicKey, os }));
+    await project.build("rack");
+  });
+
+  it("is told what would change, and is not changed by that", async () => {
+    files = filesOf(onMachine);
+    const told = await dryRun();
+    expect(told).toMatch(/added +\/etc\/systemd\/system\/bailiwick-firewall\.service/);
+    expect(told).toContain('make account "ada" with uid 1000');
+    expect(changed(files, filesOf(onMachine))).toEqual([]);
+    units = ok(await ssh("deploy", UNITS)).stdout;
+    expect(units).toBe(socket ? "active\nactive\nenabled\ndisabled\n" : "inactive\nactive\ndisabled\nenabled\n");
+    expect(holders()).toEqual(socket ? ["sshd", "systemd"] : ["sshd"]);
+  });
+
+  it("is as it was, and its user is let in, if the first admin is not", async () => {
+    ok(await ssh("deploy", "echo DenyUsers ada | sudo tee /etc/ssh/sshd_config.d/00-site.conf"));
+    const before = filesOf(onMachine);
+    const ran = await deploy();
+    expect(ran.code).not.toBe(0);
+    expect(flat(ran.text)).toContain("the first admin is not let in, so all of it was taken away again");
+    expect(changed(before, filesOf(onMachine)).filter((path) => !STAYS.test(path))).toEqual([]);
+    expect(nft("list", "tables")).toBe("");
+    expect(ok(await ssh("deploy", UNITS)).stdout).toBe(units);
+    expect((await ssh("ada")).code).not.toBe(0);
+    ok(await ssh("deploy", "sudo rm /etc/ssh/sshd_config.d/00-site.conf"));
+  });
+
+  it("is taken by one deploy, its sshd started as it was before", async () => {
+    ok(await deploy());
+    expect(ok(await project.bailiwick(["ssh", "rack", UNITS])).stdout).toBe(units);
+    expect(hosts.hostKeys(address)).not.toEqual([own.publicKey]);
+    expect((await ssh("deploy")).text).toContain("Host key verification failed");
+  });
+
   it("answers", async () => {
     expect(ok(await project.bailiwick(["ask", "rack", "are you there?"])).stdout.trim()).not.toBe("");
   });
@@ -82,6 +145,26 @@ describe.each(SYSTEMS)("a host on an existing machine with $os", ({ os, id, rele
   it("holds everything that verify asks of it, but a kernel and a clock of its own", async () => {
     expect((await notHeld()).filter(({ id }) => !NOT_A_CONTAINERS.includes(id))).toEqual([]);
     expect(await hosts.says(address, 22, STRANGER)).toBe("silent");
+  });
+
+  it("is not changed when it is deployed, or taken, again", async () => {
+    const before = filesOf(onMachine);
+    expect(flat(ok(await deploy()).text)).toMatch(/No changes|0 added, 0 changed/);
+    expect(await dryRun()).toContain("nothing would change");
+    expect(ok(await project.bailiwick(["machine", "adopt", "rack"])).text).toContain("nothing changed");
+    expect(changed(before, filesOf(onMachine)).filter((path) => path !== "/etc/bailiwick/baseline.json")).toEqual([]);
+  });
+
+  it("comes up from a reboot by itself as it was, with its agent", async () => {
+    const [before] = hosts.hostKeys(address);
+    await hosts.reboot(server);
+    expect(hosts.hostKeys(address)).toEqual([before]);
+    expect(await hosts.says(address, 22, STRANGER)).toBe("silent");
+    expect(ok(await project.bailiwick(["ssh", "rack", UNITS])).stdout).toBe(units);
+    expect(holders()).toEqual(socket ? ["sshd", "systemd"] : ["sshd"]);
+    expect(ok(await project.bailiwick(["ask", "rack", "are you there?"])).stdout.trim()).not.toBe("");
+    expect((await notHeld()).filter(({ id }) => !NOT_A_CONTAINERS.includes(id))).toEqual([]);
+    expect(await dryRun()).toContain("nothing would change");
   });
 
   it("has no unit of ours in which systemd did not know a setting", () => {
@@ -141,5 +224,7 @@ sed -i '/th sport 1-32767/d' ${file}`);
     ok(await project.cdktf(["destroy", "rack", "--auto-approve"]));
     expect(hosts.hostKeys(address)).toEqual([own.publicKey]);
     expect(nft("list", "tables")).toBe("");
+    expect(ok(await ssh("deploy", UNITS)).stdout).toBe(units);
+    expect(changed(files, filesOf(onMachine)).filter((path) => !STAYS.test(path))).toEqual([]);
   });
 });
