@@ -43,7 +43,7 @@ async function main(): Promise<void> {
   if (init.code !== 0) return console.log("not run: no AWS provider: terraform init finds hashicorp/aws nowhere");
   const missing = motoMissing();
   if (missing !== undefined) return console.log(`not run: ${missing}`);
-  const server = await startMoto();
+  const server = await startMoto(resolve("test/fixtures/amis.json"));
   env.AWS_ENDPOINT_URL = server.url;
   try {
     for (const args of [["validate"], ["plan"], ["apply", "-auto-approve"], ["apply", "-destroy", "-auto-approve"]]) {
