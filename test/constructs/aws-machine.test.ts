@@ -135,6 +135,15 @@ describe("a machine on AWS", () => {
     );
   });
 
+  it("makes the least network that leads to the internet, whose one route it waits for", () => {
+    const { tf } = stackOf();
+    expect(only(tf, "aws_route_table")).not.toHaveProperty("route");
+    expect(only(tf, "aws_route")).toMatchObject({ destination_cidr_block: "0.0.0.0/0" });
+    expect(only(tf, "aws_instance").depends_on).toEqual(
+      ["aws_route_table_association", "aws_route"].map((type) => expect.stringMatching(`^${type}\\.`)),
+    );
+  });
+
   it("stands in the team's subnet when given one, and makes no network then", () => {
     const { tf } = stackOf({ network: { vpcId: "vpc-1", subnetId: "subnet-2" }, publicIp: false });
     expect(Object.keys(tf.resource).filter((type) => /vpc$|subnet|gateway|route/.test(type))).toEqual([]);
