@@ -4,12 +4,15 @@
 import { execFile } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const MODULE = "github.com/hetznercloud/terraform-provider-hcloud";
 const SOURCE = "registry.terraform.io/hetznercloud/hcloud";
 const folder = fileURLToPath(new URL("../providers/hcloud/", import.meta.url));
+const mirror = join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "bailiwick", "terraform-mirror");
+/** What TF_CLI_CONFIG_FILE is to name, once a provider is in the mirror. */
+export const mirrorConfig = join(mirror, "terraformrc");
 
 /** Version of the provider, from go.mod, without the `v`. */
 export function providerVersion(): string {
@@ -25,27 +28,36 @@ export function providerVersion(): string {
  */
 export async function providerMirror(say: (line: string) => void = () => {}): Promise<string> {
   const version = providerVersion();
-  const cache = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
-  const mirror = join(cache, "bailiwick", "terraform-mirror");
-  const target = join(
-    mirror,
-    SOURCE,
-    version,
-    `${process.platform}_${process.arch === "x64" ? "amd64" : process.arch}`,
-  );
-  const binary = join(target, `terraform-provider-hcloud_v${version}`);
-  if (!existsSync(binary)) {
+  return inMirror(SOURCE, version, (binary) => {
     say(`building ${MODULE} ${version}`);
+    return build(binary, version);
+  });
+}
+
+/**
+ * A provider's place in the mirror, made if it is not there yet.
+ * @param source `registry.terraform.io/<namespace>/<name>`
+ * @param make writes the provider's program to the path that it is given
+ * @returns path of the Terraform CLI configuration for the mirror
+ */
+export async function inMirror(
+  source: string,
+  version: string,
+  make: (binary: string) => Promise<void>,
+): Promise<string> {
+  const platform = `${process.platform}_${process.arch === "x64" ? "amd64" : process.arch}`;
+  const target = join(mirror, source, version, platform);
+  const binary = join(target, `terraform-provider-${basename(source)}_v${version}`);
+  if (!existsSync(binary)) {
     mkdirSync(target, { recursive: true });
     const draft = `${binary}.${process.pid}`;
     try {
-      await build(draft, version);
+      await make(draft);
       renameSync(draft, binary);
     } finally {
       rmSync(draft, { force: true });
     }
   }
-  const config = join(mirror, "terraformrc");
   const text = `disable_checkpoint = true
 provider_installation {
   filesystem_mirror {
@@ -53,11 +65,11 @@ provider_installation {
   }
 }
 `;
-  if (!existsSync(config) || readFileSync(config, "utf8") !== text) {
-    writeFileSync(`${config}.${process.pid}`, text);
-    renameSync(`${config}.${process.pid}`, config);
+  if (!existsSync(mirrorConfig) || readFileSync(mirrorConfig, "utf8") !== text) {
+    writeFileSync(`${mirrorConfig}.${process.pid}`, text);
+    renameSync(`${mirrorConfig}.${process.pid}`, mirrorConfig);
   }
-  return config;
+  return mirrorConfig;
 }
 
 function build(binary: string, version: string): Promise<void> {

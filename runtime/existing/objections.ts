@@ -68,6 +68,10 @@ function never(facts: MachineFacts, wanted: Wanted): string[] {
     ...(facts.ssh === "active"
       ? []
       : [`ssh.service is ${facts.ssh}; its sshd must run by that unit: systemctl enable --now ssh`]),
+    // see firstTable in cloud-init/operating-systems.ts
+    ...(facts.os.startsWith("ubuntu-") && facts.missing.includes("nftables")
+      ? ["it has no nft, and nothing may be fetched before a firewall is in force: apt-get install nftables"]
+      : []),
     ...clashes,
     ...taken.map(({ name, uid }) => `its account "${name}" has uid ${uid}, and ${first} to ${last} are for principals`),
     ...deviceProblems(facts.device, wanted.dataDevice),

@@ -15,7 +15,7 @@ import {
 } from "../../constructs/index.ts";
 import { architectureOf } from "../../runtime/spec/architecture.ts";
 import { parseHostSpec } from "../../runtime/spec/host-spec.ts";
-import { ADA, access, anApp, synthesise } from "./synthesised.ts";
+import { ADA, access, anApp, BOB, differingLines, synthesise } from "./synthesised.ts";
 
 type Resources = Record<string, Record<string, Record<string, unknown>>>;
 
@@ -132,6 +132,15 @@ describe("a machine on AWS", () => {
     expect(only(tf, "aws_volume_attachment").stop_instance_before_detaching).toBe(true);
     expect(String(only(tf, "aws_instance").user_data)).toMatch(
       /What=\/dev\/disk\/by-id\/nvme-Amazon_Elastic_Block_Store_\$\{replace\(aws_ebs_volume\.[A-Za-z0-9_]+\.id, "-", ""\)\}/,
+    );
+  });
+
+  it("makes the least network that leads to the internet, whose one route it waits for", () => {
+    const { tf } = stackOf();
+    expect(only(tf, "aws_route_table")).not.toHaveProperty("route");
+    expect(only(tf, "aws_route")).toMatchObject({ destination_cidr_block: "0.0.0.0/0" });
+    expect(only(tf, "aws_instance").depends_on).toEqual(
+      ["aws_route_table_association", "aws_route"].map((type) => expect.stringMatching(`^${type}\\.`)),
     );
   });
 
@@ -266,6 +275,38 @@ describe("one host definition on a local machine and on AWS", () => {
     if (a === undefined || b === undefined) throw new Error("no spec");
     expect({ ...b, machine: a.machine, baseline: a.baseline }).toEqual(a);
     expect(b.machine).toEqual({ kind: "aws", instanceType: "t3.medium", inbound: "cidr", dataGiB: 10 });
+  });
+
+  it("gives the same baseline, byte for byte, but for the name of the data volume and the digest", () => {
+    const server = only(JSON.parse(define(anApp(), true).terraform), "aws_instance");
+    expect(differingLines(define(anApp(), false).terraform, String(server.user_data))).toMatchInlineSnapshot(`
+      [
+        "- digest=<sha256>",
+        "+ digest=<sha256>",
+        "- [ ! -e /dev/disk/by-id/bailiwick-data ] || { /usr/lib/bailiwick/data-volume; systemctl start var-lib-bailiwick.mount; }",
+        "+ [ ! -e /dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_<> ] || { /usr/lib/bailiwick/data-volume; systemctl start var-lib-bailiwick.mount; }",
+        "- dev=/dev/disk/by-id/bailiwick-data",
+        "+ dev=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_<>",
+        "- After=dev-disk-by\\x2did-bailiwick\\x2ddata.device",
+        "+ After=dev-disk-by\\x2did-nvme\\x2dAmazon_Elastic_Block_Store_<>.device",
+        "- What=/dev/disk/by-id/bailiwick-data",
+        "+ What=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_<>",
+      ]
+    `);
+  });
+
+  it("is the same instance for every number of admins, networks, agents and grants", () => {
+    const instance = (given: Access, agents: number) => {
+      const app = anApp();
+      const stack = new TerraformStack(app, "s");
+      const host = new AgentHost(stack, "ops", { machine: new AwsMachine(stack, "box", SMALL), access: given });
+      for (let i = 0; i < agents; i++) host.addAgent(`agent-${i}`, { uid: 21_000 + i }).allowEgress("example.com");
+      return only(JSON.parse(synthesise(app, "s").terraform), "aws_instance");
+    };
+    const from = ["198.51.100.0/24", "203.0.113.9/32"];
+    const plain = instance(Access.ssh({ admins: { ada: ADA }, from: ["203.0.113.7/32"] }), 1);
+    expect(instance(Access.ssh({ admins: { ada: ADA, bob: BOB }, from }), 20)).toEqual(plain);
+    expect(instance(Access.ssh({ admins: { ada: BOB }, from }), 1)).not.toEqual(plain);
   });
 
   it("has user data within the limit, the same between two synths, and no secret anywhere", () => {

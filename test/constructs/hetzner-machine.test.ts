@@ -11,7 +11,7 @@ import {
   ModelProvider,
   Secret,
 } from "../../constructs/index.ts";
-import { ADA, access, anApp, BOB, synthesise } from "./synthesised.ts";
+import { ADA, access, anApp, BOB, differingLines, synthesise } from "./synthesised.ts";
 
 interface Terraform {
   output: Record<string, unknown>;
@@ -234,21 +234,8 @@ describe("one host definition on a local machine and on Hetzner", () => {
 
   it("gives the same baseline, byte for byte, but for the name of the data volume and the digest", () => {
     const { local, hetzner } = both();
-    const text = (one: string) =>
-      String(JSON.parse(one))
-        .replaceAll(/\$\{[^}]*\}/g, "<>")
-        .split("\n");
-    const boot = Object.values<{ provisioner?: { "local-exec": { environment?: Record<string, string> } }[] }>(
-      JSON.parse(local.terraform).resource.terraform_data,
-    ).find((one) => one.provisioner?.[0]?.["local-exec"].environment?.BAILIWICK_USER_DATA !== undefined);
-    const onLocal = text(JSON.stringify(boot?.provisioner?.[0]?.["local-exec"].environment?.BAILIWICK_USER_DATA));
     const server = only(JSON.parse(hetzner.terraform), "hcloud_server");
-    const onHetzner = text(JSON.stringify(server.user_data));
-    expect(onHetzner).toHaveLength(onLocal.length);
-    const differs = onLocal.flatMap((line, i) =>
-      line === onHetzner[i] ? [] : [`- ${line.trim()}`, `+ ${onHetzner[i]?.trim()}`],
-    );
-    expect(differs.map((line) => line.replace(/[0-9a-f]{64}/, "<sha256>"))).toMatchInlineSnapshot(`
+    expect(differingLines(local.terraform, String(server.user_data))).toMatchInlineSnapshot(`
       [
         "- digest=<sha256>",
         "+ digest=<sha256>",

@@ -7,6 +7,11 @@ import { INPUT } from "../cloud-init/host-files.ts";
 import { ADA, access, anApp, BOB, synthesise } from "./synthesised.ts";
 
 type Bind = (stack: TerraformStack, os: OperatingSystem) => Machine;
+const existing: Bind = (stack, os) =>
+  new ExistingMachine(stack, "box", {
+    ...{ address: "203.0.113.40", user: "root", dataDevice: "sdb", os },
+    hostKey: BOB.split(" ").slice(0, 2).join(" "),
+  });
 const MACHINES: readonly [string, Bind, OperatingSystem][] = [
   [
     "Hetzner",
@@ -18,15 +23,8 @@ const MACHINES: readonly [string, Bind, OperatingSystem][] = [
     (stack, os) => new AwsMachine(stack, "box", { instanceType: "t3.medium", image: os as "debian-13" }),
     "ubuntu-24.04",
   ],
-  [
-    "an existing machine",
-    (stack, os) =>
-      new ExistingMachine(stack, "box", {
-        ...{ address: "203.0.113.40", user: "root", dataDevice: "sdb", os: os as "debian-13" },
-        hostKey: BOB.split(" ").slice(0, 2).join(" "),
-      }),
-    "debian-12",
-  ],
+  ["an existing machine with Debian 12", existing, "debian-12"],
+  ["an existing machine with Ubuntu", existing, "ubuntu-24.04"],
 ];
 
 function synthesised(bind: Bind, os: OperatingSystem) {

@@ -49,3 +49,23 @@ export function synthesise(app: App, stack: string): { terraform: string; specs:
     ),
   };
 }
+
+/**
+ * Lines of the user data that a local machine is given and another one's has otherwise: `- ` and `+ ` by turns, what is
+ * known at apply as `<>`, digests as `<sha256>`.
+ * @param local the synthesised stack of the local machine
+ * @throws if they have not as many lines
+ */
+export function differingLines(local: string, userData: string): string[] {
+  const all: { provisioner?: { "local-exec": { environment?: Record<string, string> } }[] }[] = Object.values(
+    JSON.parse(local).resource.terraform_data,
+  );
+  const environments = all.map(({ provisioner }) => provisioner?.[0]?.["local-exec"].environment);
+  const given = environments.find((one) => one?.BAILIWICK_USER_DATA !== undefined)?.BAILIWICK_USER_DATA ?? "";
+  const lines = (text: string) => text.replaceAll(/\$\{[^}]*\}/g, "<>").split("\n");
+  const [before, after] = [lines(given), lines(userData)];
+  if (before.length !== after.length) throw new Error(`${before.length} lines and ${after.length}`);
+  return before
+    .flatMap((line, i) => (line === after[i] ? [] : [`- ${line.trim()}`, `+ ${after[i]?.trim()}`]))
+    .map((line) => line.replace(/[0-9a-f]{64}/, "<sha256>"));
+}

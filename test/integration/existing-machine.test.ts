@@ -9,7 +9,7 @@ import { ensureImage } from "../../runtime/local/image.ts";
 import { Hosts, STRANGER } from "./support/hetzner/hosts.ts";
 import type { Server } from "./support/hetzner/world.ts";
 import { ok, Project } from "./support/project.ts";
-import { rackApp, rackUserData } from "./support/rack.ts";
+import { changed, filesOf, rackApp, rackUserData, STAYS, sshAs } from "./support/rack.ts";
 
 // A machine that was there before, by the real cdktf, Terraform and bailiwick: a container with a plain sshd and a user who
 // may sudo, in a network of its own; see support/hetzner/hosts.ts. Nothing of the kit is on it when it is met.
@@ -31,29 +31,8 @@ describe.skipIf(missing !== undefined)("a host on a machine that was there befor
   const server = { id: 10_000_001, name: "rack" } as Server;
   const flat = (text: string) => text.replace(/[\s│]+/g, " ");
   const onMachine = (script: string) => hosts.inServer(server.id, "/bin/sh", "-c", script);
-  /** Every file of what the kit could touch, with a digest of its content. */
-  const listing = () => {
-    const where = "/etc /home /opt /root /usr/lib/bailiwick /usr/lib/systemd /var/backups /var/spool";
-    const text = onMachine(
-      `(find ${where} -xdev -type f -exec sha256sum {} +; find ${where} -xdev -type l -printf '%l  %p\\n') 2>/dev/null; true`,
-    );
-    return new Map(
-      text
-        .trim()
-        .split("\n")
-        .map((line) => line.split("  ").reverse() as [string, string]),
-    );
-  };
-  const changed = (before: Map<string, string>, after: Map<string, string>) =>
-    [...new Set([...before.keys(), ...after.keys()])].filter((path) => before.get(path) !== after.get(path)).sort();
-  /** As a user of the machine, who trusts its own host key and no other. */
-  const ssh = (user: string, command = "id -un") => {
-    const known = join(project.dir, "known_hosts");
-    writeFileSync(known, `${address} ${own.publicKey}\n`);
-    const options = ["-F", "none", "-i", project.env.BAILIWICK_SSH_KEY ?? "", "-o", "BatchMode=yes"];
-    const args = [...options, "-o", `UserKnownHostsFile=${known}`, `${user}@${address}`, command];
-    return project.run("ssh", args);
-  };
+  const listing = () => filesOf(onMachine);
+  const ssh = (user: string, command = "id -un") => sshAs(user, command, { project, address, own });
   const dryRun = async () => {
     const ran = await project.bailiwick(["machine", "adopt", "rack", "--dry-run", "--json"]);
     return {
@@ -175,8 +154,6 @@ describe.skipIf(missing !== undefined)("a host on a machine that was there befor
     expect(hosts.hostKeys(address)).toEqual([own.publicKey]);
     expect((await ssh("deploy")).stdout.trim()).toBe("deploy");
     expect((await ssh("ada")).code).not.toBe(0);
-    const STAYS =
-      /^\/etc\/(passwd|shadow|group|gshadow|subuid|subgid)-?$|^\/etc\/\.pwd\.lock$|^\/etc\/cloud\/cloud-init\.disabled$/;
     expect(changed(files, listing()).filter((path) => !STAYS.test(path))).toEqual([]);
     const left = "getent passwd | grep ^bw-; systemctl list-units --all 'bailiwick*' --no-legend; sudo nft list tables";
     expect((await ssh("deploy", left)).stdout).toBe("");

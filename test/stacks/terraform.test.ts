@@ -7,8 +7,11 @@ import {
   Access,
   AgentHost,
   type AgentHostProps,
+  ExistingMachine,
   LocalMachine,
   type LocalMachineProps,
+  ModelProvider,
+  Secret,
   Setting,
 } from "../../constructs/index.ts";
 import { generateSshKeyPair } from "../../constructs/openssh-key.ts";
@@ -186,6 +189,27 @@ describe.skipIf(terraformMissing)(`deployed by Terraform${terraformMissing ? ` (
       expect(output).toContain("bootstrap");
       expect(output).not.toMatch(secret);
     }
+  });
+
+  it("keeps no key and no secret in plan or state of an existing machine, which is trusted by its own key", async () => {
+    vi.stubEnv("BW_TEST_CANARY", "canary-existing-5d20");
+    project.synth((stack) => {
+      const hostKey = generateSshKeyPair("").publicKey;
+      const machine = new ExistingMachine(stack, "machine", {
+        ...{ address: "203.0.113.40", user: "root", hostKey, dataDevice: "data", os: "ubuntu-24.04" },
+      });
+      const host = new AgentHost(stack, "my-host", { machine, access });
+      const model = ModelProvider.anthropic({ apiKey: Secret.fromEnv("BW_TEST_CANARY") });
+      host.addModel("claude", model).grantInvoke(host.addAgent("ops"), { models: ["claude-sonnet-4-6"] });
+    });
+    const plan = await project.terraform("plan", "-no-color");
+    const applied = await project.apply();
+    vi.unstubAllEnvs();
+    expect([plan.code, applied.code], applied.output).toEqual([0, 0]);
+    expect(project.calls().map(({ argv }) => argv.slice(0, 2).join(" "))).toEqual(["machine adopt", "push my-host"]);
+    const state = readFileSync(join(project.folder, "terraform.tfstate"), "utf8");
+    expect(state).toContain("203.0.113.40");
+    expect(plan.output + applied.output + state).not.toMatch(/b3BlbnNzaC1rZXk|BEGIN OPENSSH|canary-existing-5d20/);
   });
 
   it("leaves nothing in the state after destroy", async () => {

@@ -26,8 +26,15 @@ export function machineNetwork(scope: Construct, { network, vpcCidr }: AwsSettin
   const gateway = new AwsResource(scope, "gateway", "aws_internet_gateway", { vpc_id: vpc.id }, meta);
   const placed = { vpc_id: vpc.id, cidr_block: vpcCidr, map_public_ip_on_launch: false } as const;
   const subnet = new AwsResource(scope, "subnet", "aws_subnet", placed, meta);
-  const route = [{ cidr_block: "0.0.0.0/0", gateway_id: gateway.id }];
-  const table = new AwsResource(scope, "routes", "aws_route_table", { vpc_id: vpc.id, route }, meta);
+  const table = new AwsResource(scope, "routes", "aws_route_table", { vpc_id: vpc.id }, meta);
+  // a resource of its own: a table's own `route` is an attribute, of which JSON must name every field
+  const route = new AwsResource(
+    scope,
+    "default-route",
+    "aws_route",
+    { route_table_id: table.id, destination_cidr_block: "0.0.0.0/0", gateway_id: gateway.id },
+    { provider: meta.provider },
+  );
   const association = new AwsResource(
     scope,
     "subnet-routes",
@@ -40,6 +47,6 @@ export function machineNetwork(scope: Construct, { network, vpcCidr }: AwsSettin
     subnetId: subnet.id,
     zone: subnet.attribute("availability_zone"),
     cidr: vpcCidr,
-    way: [association],
+    way: [association, route],
   };
 }

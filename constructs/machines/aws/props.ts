@@ -29,7 +29,7 @@ export interface AwsMachineProps {
    */
   readonly network?: { readonly vpcId: string; readonly subnetId: string };
   /**
-   * Network of the VPC that is made.
+   * Network of the VPC that is made. Another one replaces all that stands in it, the data volume included.
    * @default 10.77.0.0/24
    */
   readonly vpcCidr?: string;
@@ -50,7 +50,7 @@ export interface AwsMachineProps {
    */
   readonly dataGiB?: number;
   /**
-   * ARN of a KMS key of yours for both disks. May be a token.
+   * ARN of a KMS key of yours for both disks. May be a token. Another one replaces the data volume, with its data.
    * @default the account's key for EBS
    */
   readonly kmsKeyArn?: string;

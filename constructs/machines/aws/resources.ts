@@ -16,7 +16,8 @@ interface Types {
   aws_vpc: { cidr_block: string; enable_dns_support: boolean; enable_dns_hostnames: boolean };
   aws_internet_gateway: { vpc_id: string };
   aws_subnet: { vpc_id: string; cidr_block: string; map_public_ip_on_launch: false };
-  aws_route_table: { vpc_id: string; route: { cidr_block: string; gateway_id: string }[] };
+  aws_route_table: { vpc_id: string };
+  aws_route: { route_table_id: string; destination_cidr_block: string; gateway_id: string };
   aws_route_table_association: { subnet_id: string; route_table_id: string };
   aws_default_security_group: { vpc_id: string };
   aws_security_group: { name_prefix: string; description: string; vpc_id: string };

@@ -8,10 +8,6 @@ import { checked, knownKeys, refuse } from "../../refuse.ts";
 import { TerraformData } from "../../terraform-data.ts";
 import type { HostOnMachine, Machine, MachineReview, MadeMachine } from "../machine.ts";
 
-// a machine with Ubuntu has not been seen to be taken and let go
-const ExistingSystem = OperatingSystem.exclude(["ubuntu-24.04"]);
-type ExistingSystem = z.output<typeof ExistingSystem>;
-
 export interface ExistingMachineProps {
   /** IP address, or name, at which the machine's sshd answers on port 22. May be a token. */
   readonly address: string;
@@ -27,11 +23,11 @@ export interface ExistingMachineProps {
    */
   readonly hostKey: string;
   /**
-   * Its operating system; one that says it is another is refused. On Debian 12 nobody owns the firewall's tables: what
-   * others change of them is put back at once.
+   * Its operating system; one that says it is another is refused. On Debian 12 and Ubuntu 24.04 nobody owns the firewall's
+   * tables: what others change of them is put back at once.
    * @default debian-13
    */
-  readonly os?: ExistingSystem;
+  readonly os?: OperatingSystem;
   /**
    * The data volume: name of a block device below /dev/disk/by-id, a disk, a partition or a logical volume
    * (`dm-name-vg0-data`). It is formatted if it is blank, and used if it was a host's before; anything else is refused.
@@ -58,11 +54,11 @@ export interface ExistingMachineProps {
 
 /**
  * A machine that was there before: a server in a rack, a virtual machine that somebody else makes. Debian 12 or 13
- * on x86-64, with systemd, ssh.service on port 22, and nothing else on it that is of worth. First boot's own files are put
- * on it over SSH.
+ * or Ubuntu 24.04 on x86-64, with systemd, its sshd on port 22, by ssh.service or started by ssh.socket, and nothing else on
+ * it that is of worth. First boot's own files are put on it over SSH.
  */
 export class ExistingMachine extends Construct implements Machine {
-  readonly os: ExistingSystem;
+  readonly os: OperatingSystem;
   readonly dataDevice: string;
   readonly hostKey: string;
   /** Where its sshd answers, literal or a token: for outputs and other constructs of the team. */
@@ -79,7 +75,7 @@ export class ExistingMachine extends Construct implements Machine {
     knownKeys(path, props, ["address", "user", "hostKey", "os", "dataDevice", "adopt", "onDestroy", "rebuild"]);
     this.address = orToken(`${path}: address`, Address, props.address);
     this.#user = checked(`${path}: user`, User, props.user);
-    this.os = checked(`${path}: os`, ExistingSystem, props.os ?? "debian-13");
+    this.os = checked(`${path}: os`, OperatingSystem, props.os ?? "debian-13");
     this.hostKey = hostKey(`${path}: hostKey`, props.hostKey);
     this.dataDevice = checked(`${path}: dataDevice`, Device, props.dataDevice);
     this.#adopt = checked(`${path}: adopt`, z.boolean(), props.adopt ?? false);

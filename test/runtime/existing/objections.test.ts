@@ -95,6 +95,15 @@ describe("what stands against making a host of a machine", () => {
     expect(never(change)).toEqual([problem]);
   });
 
+  it("does not take Ubuntu without nft, whose baseline has nothing to close it with while nft is fetched", () => {
+    const wanted = { ...WANTED, os: "ubuntu-24.04" };
+    expect(never({ os: "ubuntu-24.04" }, wanted)).toEqual([]);
+    expect(never({ os: "ubuntu-24.04", missing: ["nftables"] }, wanted)).toEqual([
+      "it has no nft, and nothing may be fetched before a firewall is in force: apt-get install nftables",
+    ]);
+    expect(never({ missing: ["nftables"] })).toEqual([]);
+  });
+
   it("takes an account of an admin's name if it has the admin's uid", () => {
     expect(never({ accounts: [root, { ...bob, name: "ada", uid: 1000 }] })).toEqual([]);
   });

@@ -13,7 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { bootMachine, destroyMachine } from "../../../../runtime/local/machine.ts";
+import { bootMachine, destroyMachine, rebootMachine } from "../../../../runtime/local/machine.ts";
 import { namesOf } from "../../../../runtime/local/slot.ts";
 import type { FirewallRule, Machines, Server, Volume } from "./world.ts";
 
@@ -146,6 +146,11 @@ export class Hosts implements Machines {
     await this.onFirstBoot(server, address);
   }
 
+  /** In order; returns when its SSH server answers again, on its own loopback. */
+  async reboot(server: Server): Promise<void> {
+    await rebootMachine(this.#found(server.id).slot);
+  }
+
   async remove(server: Server): Promise<void> {
     const running = this.#running.get(server.id);
     if (running === undefined) return;
@@ -188,10 +193,15 @@ export class Hosts implements Machines {
     rmSync(this.#disk(volume), { force: true });
   }
 
-  /** Runs a program in the server's mount namespace, as root of this machine. */
-  inServer(id: number, ...argv: string[]): string {
+  #found(id: number) {
     const running = this.#running.get(id);
     if (running === undefined) throw new Error(`server ${id} does not run`);
+    return running;
+  }
+
+  /** Runs a program in the server's mount namespace, as root of this machine. */
+  inServer(id: number, ...argv: string[]): string {
+    const running = this.#found(id);
     const nspawn = readFileSync(namesOf(running.slot).nspawnPid, "utf8").trim();
     const init = readFileSync(`/proc/${nspawn}/task/${nspawn}/children`, "utf8").trim().split(" ")[0];
     return execFileSync("nsenter", ["-t", init ?? "", "-m", "--", ...argv], { encoding: "utf8" });
@@ -199,8 +209,7 @@ export class Hosts implements Machines {
 
   /** Runs a program of this machine in the server's network. */
   inNetworkOf(id: number, argv: readonly string[], input = ""): string {
-    const running = this.#running.get(id);
-    if (running === undefined) throw new Error(`server ${id} does not run`);
+    const running = this.#found(id);
     const enter = `--net=${namesOf(running.slot).netns}`;
     return execFileSync("nsenter", [enter, ...argv], { encoding: "utf8", input });
   }
