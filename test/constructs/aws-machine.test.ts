@@ -112,6 +112,14 @@ describe("a machine on AWS", () => {
     expect(only(tf, "aws_instance").root_block_device).toMatchObject(key);
   });
 
+  it("is neither terminated nor loses its data volume to a plan, where it is protected", () => {
+    const { tf } = stackOf({ protect: true });
+    expect(only(tf, "aws_instance").disable_api_termination).toBe(true);
+    expect(only(tf, "aws_ebs_volume").lifecycle).toEqual({ prevent_destroy: true });
+    expect(only(stackOf().tf, "aws_instance").disable_api_termination).toBe(false);
+    expect(only(stackOf().tf, "aws_ebs_volume")).not.toHaveProperty("lifecycle");
+  });
+
   it("is Debian's own image, of which a newer one alone replaces nothing; the one-time key does", () => {
     const { tf } = stackOf();
     expect(Object.values(tf.data.aws_ami ?? {})[0]).toMatchObject({

@@ -77,7 +77,7 @@ export class AwsMachine extends Construct implements Machine {
       "data",
       "aws_ebs_volume",
       { availability_zone: network.zone, size: dataGiB, type: "gp3", ...encrypted },
-      meta,
+      { ...meta, ...(protect ? { lifecycle: { preventDestroy: true } } : {}) },
     );
     this.#snapshots(name, meta);
     const image = new AwsLookup(this, "image", "aws_ami", imageFilter(this.#settings), meta.provider);

@@ -55,7 +55,8 @@ export interface AwsMachineProps {
    */
   readonly kmsKeyArn?: string;
   /**
-   * Whether AWS refuses to terminate the instance. Set it to false, and deploy, before anything that makes a new machine.
+   * Whether AWS refuses to terminate the instance, and Terraform a plan that would destroy the data volume or replace it. Set
+   * it to false, and deploy, before anything that makes a new machine.
    * @default false
    */
   readonly protect?: boolean;
