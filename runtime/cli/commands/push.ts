@@ -37,12 +37,12 @@ export const push: Command = {
     const bindings = await told;
     const { admin, identity } = await findIdentity(spec);
     const address = await machineAddress(bindings, name);
-    await waitForSshBanner({ ...address, timeoutMs: 120_000 });
     const { machine } = bindings;
     const local = machine.kind === "local" ? machine : undefined;
     const status = local && (await machineStatus(local.slot, local.instance));
     const warning = status?.state === "running" && status.emulated ? emulationWarning(spec) : undefined;
     if (warning !== undefined) output.progress(warning);
+    await waitForSshBanner({ ...address, timeoutMs: 120_000 });
     let placeTaken = false;
     const beforeActivation = async () => {
       if (local !== undefined) placeTaken = await takePlace(local.slot, local.instance, output.progress);
