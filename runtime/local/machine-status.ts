@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { readRecord, slotsOnDisk } from "./machine-record.ts";
 import { machineCgroup, nspawnOf } from "./nspawn.ts";
 import { processesIn, startedAt } from "./processes.ts";
-import { qemuOf } from "./qemu.ts";
+import { isEmulated, qemuOf } from "./qemu.ts";
 import { besideOf, checkedId, namesOf, type SlotNames } from "./slot.ts";
 
 interface KnownMachine {
@@ -23,6 +23,8 @@ export interface RunningMachine extends KnownMachine {
    * reboots by itself.
    */
   readonly since: string;
+  /** Whether every instruction of the guest is translated, which is about ten times slower; absent for a container. */
+  readonly emulated?: boolean;
 }
 
 /** What is known of a slot, found on the machine itself and not remembered by any process. */
@@ -51,7 +53,10 @@ async function statusOf(slot: string, names: SlotNames): Promise<MachineStatus> 
   const { instance, host, port } = record;
   const known = { slot, instance, host, address: "127.0.0.1", port } as const;
   const found = record.engine === "qemu" ? qemuOf(names) : nspawnOf(names);
-  if (found !== undefined) return { state: "running", ...known, pid: found.pid, since: startedAt(found) };
+  if (found !== undefined) {
+    const emulated = record.engine === "qemu" ? { emulated: isEmulated(found.pid) } : {};
+    return { state: "running", ...known, pid: found.pid, since: startedAt(found), ...emulated };
+  }
   const [oldest] = processesIn(machineCgroup(names)).sort((a, b) => a.startTicks - b.startTicks);
   if (oldest !== undefined) return { state: "running", ...known, since: startedAt(oldest) };
   return { state: "stopped", ...known };

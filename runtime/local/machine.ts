@@ -15,7 +15,7 @@ import { besideOf, namesOf, type SlotNames, serveFrom } from "./slot.ts";
 import { waitForSsh } from "./ssh-banner.ts";
 import { GUEST_NETWORK, startUplink, stopUplink } from "./uplink.ts";
 
-export { listMachines, machineStatus, type RunningMachine } from "./machine-status.ts";
+export { listMachines, type MachineStatus, machineStatus, type RunningMachine } from "./machine-status.ts";
 
 const PREPARE_ROOT = join(import.meta.dirname, "prepare-root.sh");
 const DEFAULT_MEMORY_MIB = 2048;

@@ -27,6 +27,12 @@ export function qemuOf(names: SlotNames): Process | undefined {
   return found?.startTicks === ticks && argumentsOf(pid).includes(`guest=${names.name}`) ? found : undefined;
 }
 
+/** Whether this QEMU translates what its guest does; what it was started with says so, whoever started it and when. */
+export function isEmulated(pid: number): boolean {
+  const args = argumentsOf(pid);
+  return args[args.indexOf("-accel") + 1]?.startsWith("tcg") ?? false;
+}
+
 /**
  * Start QEMU in the slot's namespace, detached from this process in every way: it has its own session, a clean
  * environment, and its output goes to console.log beside the guest's (the one before is kept as console.log.1).

@@ -6,6 +6,7 @@ import {
   bootMachine,
   destroyMachine,
   listMachines,
+  type MachineStatus,
   machineStatus,
   rebootMachine,
   startBeside,
@@ -97,7 +98,7 @@ const verbs: Record<string, Verb> = {
       rows.map((row) =>
         row.state === "absent"
           ? ["", row.slot, row.dataVolume ? "data volume alone" : "absent"]
-          : [row.host, row.slot, row.state, `${row.address}:${row.port}`],
+          : [row.host, row.slot, stateOf(row), `${row.address}:${row.port}`],
       ),
     ))
       output.say(line);
@@ -126,6 +127,10 @@ const verbs: Record<string, Verb> = {
     return changed(call, output, { slot, state: "running" });
   },
 };
+
+function stateOf(row: Exclude<MachineStatus, { state: "absent" }>): string {
+  return row.state === "running" && row.emulated ? "running, emulated" : row.state;
+}
 
 function changed(call: Call, output: Output, document: { slot: string; state: "running" | "stopped" }): number {
   output.document(document);

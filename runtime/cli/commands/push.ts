@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { clearBeside, takePlace } from "../../local/machine.ts";
+import { clearBeside, machineStatus, takePlace } from "../../local/machine.ts";
 import { Activator } from "../../release/activator-client.ts";
 import { buildComponents } from "../../release/components.ts";
 import { dryRun } from "../../release/dry-run.ts";
@@ -8,6 +8,7 @@ import { Bindings } from "../../spec/binding.ts";
 import { parseHostSpec } from "../../spec/host-spec.ts";
 import { waitForSshBanner } from "../../ssh/reachability.ts";
 import type { Command } from "../command.ts";
+import { emulationWarning } from "../emulation.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { findIdentity } from "../identity.ts";
 import { kitVersion } from "../kit.ts";
@@ -36,9 +37,12 @@ export const push: Command = {
     const bindings = await told;
     const { admin, identity } = await findIdentity(spec);
     const address = await machineAddress(bindings, name);
-    await waitForSshBanner({ ...address, timeoutMs: 120_000 });
     const { machine } = bindings;
     const local = machine.kind === "local" ? machine : undefined;
+    const status = local && (await machineStatus(local.slot, local.instance));
+    const warning = status?.state === "running" && status.emulated ? emulationWarning(spec) : undefined;
+    if (warning !== undefined) output.progress(warning);
+    await waitForSshBanner({ ...address, timeoutMs: 120_000 });
     let placeTaken = false;
     const beforeActivation = async () => {
       if (local !== undefined) placeTaken = await takePlace(local.slot, local.instance, output.progress);
