@@ -49,7 +49,7 @@ export async function mountAnew(): Promise<void> {
   await daemonReload();
   await run("systemctl", ["start", MOUNT]);
   throw new Error(
-    `the data volume could not be mounted anew, as the first quota of a workspace needs: ${holders.length === 0 ? `it does not mount with ${QUOTA_OPTIONS}; see journalctl -u ${MOUNT}` : `${holders.join(", ")} is at work on it; end that and push again`}`,
+    `the data volume could not be mounted anew, as quotas of workspaces need: ${holders.length === 0 ? `it does not mount with ${QUOTA_OPTIONS}; see journalctl -u ${MOUNT}` : `${holders.join(", ")} is at work on it; end that and push again`}`,
   );
 }
 

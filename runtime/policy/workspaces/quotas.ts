@@ -24,7 +24,8 @@ export function workspaceQuotas(spec: HostSpec): WorkspaceQuota[] {
  */
 export function quotaNotice(spec: HostSpec, projectQuotas: "on" | "off" | "none" | undefined): string | null {
   if (workspaceQuotas(spec).length === 0) return null;
-  if (projectQuotas === "off") return "the data volume is mounted anew for its first quota: every unit stops meanwhile";
+  if (projectQuotas === "off")
+    return "the data volume is mounted anew for quotas of workspaces: every unit stops meanwhile";
   return projectQuotas === "none"
     ? "quotas of workspaces are not enforced: the host's kernel has no project quotas of XFS"
     : null;
