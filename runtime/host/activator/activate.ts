@@ -9,7 +9,6 @@ import { applyAdmins, prepare, syncDisks } from "./prepare.ts";
 import { applyQuotas } from "./quotas.ts";
 import { currentRelease, readManifest } from "./release.ts";
 import { goBack, takeBack } from "./revert.ts";
-import { tryRun } from "./run.ts";
 import { dropSnapshots } from "./snapshots.ts";
 import { type Plan, planSwitch, rulesAreInForce, switchTo } from "./switch.ts";
 import { arm, disarm, setTimer, unconfirmed } from "./unconfirmed.ts";
@@ -47,8 +46,6 @@ export async function activate(request: ActivateRequest): Promise<ActivateAnswer
     // There is no other release to go back to: what is down is started, what is spoiled restarted.
     const problems = (await servesAlready(manifest, plan)) ? [] : await makeItRun(manifest, before, plan, request);
     if (problems.length === 0) await collectGarbage(request.keep);
-    // what was stopped for it, and is not what failed, serves again
-    else await tryRun("systemctl", ["start", ...manifest.units.map(({ name }) => name)]);
     await audit(problems.length === 0 ? "activated" : "not healthy", { release: request.digest, ...plan, problems });
     return answer(problems, false);
   }

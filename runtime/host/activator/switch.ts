@@ -76,7 +76,8 @@ export async function switchTo(
   const known = new Set(before?.units.map((unit) => unit.name));
   const changed = plan.restart.filter((name) => known.has(name)).reverse();
   await stopWithin([...changed, ...plan.stop], drainSeconds);
-  if (plan.mountsAnew) await mountAnew();
+  // a volume that is in use keeps no release from running, least of all the one that is gone back to
+  const unmounted = plan.mountsAnew ? await mountAnew().catch((error: Error) => error) : undefined;
   for (const name of agentsWithOtherRuntime(before, after)) {
     if (state.keep && before !== null) await takeSnapshot(before.agents, name);
     if (state.restore) await restoreSnapshot(after.agents, name);
@@ -89,6 +90,7 @@ export async function switchTo(
   const names = after.units.map((unit) => unit.name);
   await tryRun("systemctl", ["reset-failed", ...names]);
   await systemctl("start", names);
+  if (unmounted !== undefined) throw unmounted;
 }
 
 /** Everything of a switch that is on the disk; the link, which decides what runs, last. */
