@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -7,6 +7,7 @@ import { checkPrerequisites, checkQemu } from "../../runtime/local/prerequisites
 import { qemuOf } from "../../runtime/local/qemu.ts";
 import { namesOf } from "../../runtime/local/slot.ts";
 import { tracesOf } from "../runtime/local/guest.ts";
+import { GUEST } from "./adversary/attempts/guest.ts";
 import { ok, Project } from "./support/project.ts";
 import { VIRTUAL_LIMITS, virtualApp } from "./support/virtual.ts";
 
@@ -64,6 +65,44 @@ describe.skipIf(lacking.length > 0)("a virtual machine", () => {
     console.log(rest.map((probe: object) => JSON.stringify(probe)).join("\n"));
     expect(rest.filter((probe: { verdict: string }) => probe.verdict === "broken")).toEqual([]);
     expect(report.held).toBeGreaterThanOrEqual(40);
+  });
+
+  describe("whose agent was taken over cannot", () => {
+    type Outcomes = Record<string, { ok: boolean; met: string }>;
+    let tried: Outcomes;
+    let controls: Outcomes;
+    beforeAll(async () => {
+      const named = (code: (attempt: (typeof GUEST)[number]) => string) =>
+        JSON.stringify(Object.fromEntries(GUEST.map((attempt) => [attempt.name, code(attempt)])));
+      const files = {
+        "run.py": readFileSync(join(import.meta.dirname, "adversary/run.py"), "utf8"),
+        "agent.json": named(({ code }) => code),
+        "root.json": named(({ code, controlCode }) => controlCode ?? code),
+        "facts.json": "{}",
+      };
+      const encode = (text: string) => Buffer.from(text).toString("base64");
+      const control = encode(`set -e
+umask 022
+install -d /var/lib/bailiwick/workspaces/desk/siege
+cd /var/lib/bailiwick/workspaces/desk/siege
+${Object.entries(files)
+  .map(([name, text]) => `echo ${encode(text)} | base64 -d >${name}`)
+  .join("\n")}
+sysctl -qw kernel.io_uring_disabled=0
+python3 -I run.py root.json facts.json
+sysctl -qw kernel.io_uring_disabled=2`);
+      controls = JSON.parse(
+        ok(await bailiwick("ssh", "vm", `echo ${control} | base64 -d | sudo -n sh`)).stdout,
+      ) as Outcomes;
+      const said = await order("sh cd /workspaces/desk/siege && python3 -I run.py agent.json facts.json");
+      tried = JSON.parse(said.replace(/exit 0$/, "")) as Outcomes;
+    }, LONG);
+
+    it.each(GUEST)("$name, stopped by $stoppedBy", ({ name, meets }) => {
+      expect(controls[name], "the control, without the protection").toEqual({ ok: true, met: "success" });
+      expect(tried[name]?.ok, "the attempt").toBe(false);
+      expect(tried[name]?.met, "what stopped it").toMatch(meets);
+    });
   });
 
   // What an agent that was taken over can use up, each also shown to go through where nothing bounds it. Only here: by nspawn
