@@ -48,13 +48,15 @@ export async function mountAnew(): Promise<void> {
   await rm(DROP_IN);
   await daemonReload();
   await run("systemctl", ["start", MOUNT]);
-  throw new Error(
-    `the data volume could not be mounted anew, as quotas of workspaces need: ${holders.length === 0 ? `it does not mount with ${QUOTA_OPTIONS}; see journalctl -u ${MOUNT}` : `${holders.join(", ")} is at work on it; end that and push again`}`,
-  );
+  const why =
+    holders.length === 0
+      ? `it does not mount with ${QUOTA_OPTIONS}; see journalctl -u ${MOUNT}`
+      : `${holders.join(", ")} is at work on it; end that and push again`;
+  throw new Error(`the data volume could not be mounted anew, as quotas of workspaces need: ${why}`);
 }
 
 /** Up to three processes that keep a volume from being unmounted: `bash (4711)`. */
-async function holdersOf(volume: string): Promise<string[]> {
+export async function holdersOf(volume: string): Promise<string[]> {
   const found: string[] = [];
   for (const pid of (await readdir("/proc")).filter((name) => /^\d+$/.test(name))) {
     const open = await readdir(`/proc/${pid}/fd`).catch(() => []);
