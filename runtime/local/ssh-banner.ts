@@ -25,9 +25,13 @@ export function sshAnswers(port: number, timeoutMs: number): Promise<boolean> {
  * @returns false when `deadline` (milliseconds as of Date.now) has passed, or as soon as `alive` says no
  */
 export async function waitForSsh(port: number, deadline: number, alive: () => boolean): Promise<boolean> {
+  let patienceMs = 2000;
   while (Date.now() < deadline) {
-    if (await sshAnswers(port, Math.min(2000, Math.max(1, deadline - Date.now())))) return true;
+    const started = Date.now();
+    if (await sshAnswers(port, Math.min(patienceMs, Math.max(1, deadline - started)))) return true;
     if (!alive()) return false;
+    // A server that is short of processors takes its time, and counts who hangs up on it: after some fifteen it shuts us out.
+    if (Date.now() - started >= patienceMs) patienceMs = Math.min(patienceMs * 2, 15_000);
     await sleep(100);
   }
   return false;

@@ -1,4 +1,5 @@
 import type { Component } from "../bundle/component.ts";
+import { quotaNotice, workspaceQuotas } from "../policy/workspaces/quotas.ts";
 import type { HostSpec } from "../spec/host-spec.ts";
 import type { ReleaseFile } from "../spec/manifest.ts";
 import type { Activator } from "./activator-client.ts";
@@ -21,6 +22,8 @@ export interface DryRun {
   readonly files: readonly FileChange[];
   readonly restart: readonly string[];
   readonly stop: readonly string[];
+  /** What else there is to know beforehand; null: nothing. */
+  readonly notice: string | null;
   /** Components that would be uploaded. */
   readonly upload: readonly string[];
   /** Names of the credentials that the host does not have in this version. */
@@ -50,12 +53,14 @@ export async function dryRun(options: {
   const { release: current, files: before } = await activator.files();
   const changes = compareFiles(before, files);
   const now = unitsOf(files);
+  const mountsAnew = facts.projectQuotas === "off" && workspaceQuotas(spec).length > 0;
   return {
     release: digest,
     current,
     files: changes,
-    restart: [...unitsOf(changes)].filter((unit) => now.has(unit)).sort(),
+    restart: [...(mountsAnew ? now : unitsOf(changes))].filter((unit) => now.has(unit)).sort(),
     stop: [...unitsOf(before)].filter((unit) => !now.has(unit)).sort(),
+    notice: quotaNotice(spec, facts.projectQuotas),
     upload: Object.entries(digests).flatMap(([name, one]) => (facts.components.includes(one) ? [] : [name])),
     secrets: sealed,
   };

@@ -1,4 +1,5 @@
 import type { Component } from "../bundle/component.ts";
+import { quotaNotice } from "../policy/workspaces/quotas.ts";
 import type { ActivateAnswer } from "../spec/activator.ts";
 import { type Bindings, resolveBindings } from "../spec/binding.ts";
 import { digestOf } from "../spec/digest.ts";
@@ -92,6 +93,8 @@ export async function push(options: PushOptions): Promise<PushResult> {
       progress(
         release.digest === facts.current ? `release ${short} is current already` : `activating release ${short}`,
       );
+      const notice = quotaNotice(spec, facts.projectQuotas);
+      if (notice !== null) progress(notice);
       await held.stage({ token, files: release.files });
       await options.beforeActivation?.();
       const answer = await activateAndConfirm({

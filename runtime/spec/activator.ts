@@ -18,6 +18,12 @@ export const HostFacts = z.strictObject({
     .describe(
       "Whether the host has a way to IPv6 and none to IPv4. An older activator does not say, and is taken to have both.",
     ),
+  projectQuotas: z
+    .enum(["on", "off", "none"])
+    .optional()
+    .describe(
+      "Whether the data volume is mounted with project quotas, or could be once it is mounted anew (off), or the kernel has none. An older activator does not say.",
+    ),
   dataVolume: z.boolean().describe("Whether /var/lib/bailiwick is a mounted volume."),
 });
 export type HostFacts = z.infer<typeof HostFacts>;

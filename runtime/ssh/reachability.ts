@@ -16,16 +16,21 @@ export async function waitForSshBanner(options: {
   const { host, port = 22, timeoutMs, signal } = options;
   const deadline = Date.now() + timeoutMs;
   let last = "no attempt was made";
+  let patienceMs = 3000;
   for (let pause = 100; ; pause = Math.min(pause * 2, 1000)) {
     signal?.throwIfAborted();
     const left = deadline - Date.now();
     if (left <= 0) throw new UnreachableError(`${host}:${port} did not speak SSH within ${timeoutMs} ms: ${last}`);
-    const answer = await firstLine(host, port, Math.min(left, 3000));
+    const answer = await firstLine(host, port, Math.min(left, patienceMs));
     if (answer.line !== undefined) return answer.line;
     last = answer.problem;
+    // a server that is short of processors is slow to speak, and shuts out who hangs up on it too often
+    if (answer.problem === SILENT) patienceMs = Math.min(patienceMs * 2, 15_000);
     await sleep(Math.max(0, Math.min(pause, deadline - Date.now())), undefined, signal === undefined ? {} : { signal });
   }
 }
+
+const SILENT = "it accepted and said nothing";
 
 function firstLine(
   host: string,
@@ -42,7 +47,7 @@ function firstLine(
       socket.destroy();
       resolve(answer);
     };
-    const timer = setTimeout(() => done({ problem: "it accepted nothing and said nothing" }), timeoutMs);
+    const timer = setTimeout(() => done({ problem: socket.connecting ? "it did not accept" : SILENT }), timeoutMs);
     socket.on("error", (error) => done({ problem: error.message }));
     socket.on("close", () => done({ problem: `it hung up after ${JSON.stringify(text.slice(0, 80))}` }));
     socket.on("data", (chunk) => {

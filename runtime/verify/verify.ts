@@ -36,6 +36,8 @@ export interface Report {
   held: number;
   broken: number;
   unprovable: number;
+  /** How many further probes there are, which were not asked for. */
+  left: number;
 }
 
 export interface VerifyOptions {
@@ -48,21 +50,37 @@ export interface VerifyOptions {
   readonly spec: HostSpec;
   /** The one-time host key of first contact. */
   readonly bootstrapKey: string;
+  /** Only the probes with this in their id. Default: all. */
+  readonly only?: string | undefined;
 }
 
 /** There is no release on the host: nothing to derive probes from. */
 export class NoReleaseError extends Error {}
 
+/** No probe of the host has that in its id. */
+export class NoSuchProbeError extends Error {}
+
 /**
  * Tries every boundary of a host. Nothing is changed on it; a probe that could not be tried is `unprovable`.
- * @throws NoReleaseError, UnreachableError, Error if the host could not run its probes at all
+ * @throws NoReleaseError, NoSuchProbeError, UnreachableError, Error if the host could not run its probes at all
  */
 export async function verifyHost(options: VerifyOptions): Promise<Report> {
-  const { connection, spec } = options;
+  const { connection, spec, only } = options;
   const { manifest, facts } = await look(connection);
   const subject: Subject = { spec, manifest };
   const host = new BatchingHost(subject, facts, (batch) => attemptOnHost(connection, batch));
-  return runProbes(subject, hostProbes(subject, outsideView(options), await portsOf(options)), host);
+  const all = hostProbes(subject, outsideView(options), await portsOf(options));
+  const probes = only === undefined ? all : probesOnly(all, only);
+  return { ...(await runProbes(subject, probes, host)), left: all.length - probes.length };
+}
+
+/** @throws NoSuchProbeError if there is none */
+export function probesOnly(all: readonly Probe[], only: string): Probe[] {
+  const probes = all.filter(({ id }) => id.includes(only));
+  if (probes.length > 0) return probes;
+  throw new NoSuchProbeError(
+    `received --only ${JSON.stringify(only)}, which none of the host's ${all.length} probes has in its id; without --only all are listed`,
+  );
 }
 
 /** Reads the facts of all probes, and judges them. */
@@ -70,7 +88,7 @@ export async function runProbes(
   { spec, manifest }: Subject,
   probes: readonly Probe[],
   host: ProbedHost,
-): Promise<Report> {
+): Promise<Omit<Report, "left">> {
   const results = await Promise.all(probes.map((probe) => runProbe(probe, host)));
   const count = (verdict: Verdict) => results.filter((one) => one.verdict === verdict).length;
   return {

@@ -1,5 +1,6 @@
 import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { buildSync } from "esbuild";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { nodeBinary } from "../../runtime/bundle/node.ts";
@@ -329,6 +330,22 @@ describe.skipIf(missing !== undefined)("egress by nft and HAProxy, in network na
         expect(tls(OPS, "b.wild.test", WORLD.private6).stdout, "dialled by IPv6").toContain("as b.wild.test");
         expect(await verdicts("a.wild.test")).toEqual(["allowed"]);
         expect(own("https://news.test/").stdout, "an exact name beside it").toContain("as news.test");
+      });
+
+      it("is admitted, and what is beside it turned away, also while no name server answers: so verify proves it", async () => {
+        const [granted, nobody] = [hostPrincipals(wild("*.wild.test")), ["203.0.113.99"]];
+        world.loadFirewall(renderFirewall(wild("*.wild.test"), granted, nobody));
+        await world.loadHaproxy(renderHaproxy(granted, nobody, false));
+        try {
+          for (const name of ["silent.wild.test", "silent.a.wild.test", "silent.test"])
+            expect(tls(OPS, name, WORLD.public4).status).not.toBe(0);
+          // as patiently as the probe
+          for (let i = 0; i < 75 && (await verdicts("silent.wild.test")).length === 0; i++) await sleep(100);
+          expect(await verdicts("silent.wild.test")).toEqual(["unresolved"]);
+          for (const name of ["silent.a.wild.test", "silent.test"]) expect(await verdicts(name)).toEqual(["unlisted"]);
+        } finally {
+          await load(wild("*.wild.test"));
+        }
       });
 
       it.each(["wild.test", "a.b.wild.test", "awild.test", "late.test"])("is not %s", async (name) => {

@@ -9,11 +9,12 @@ import { ok, Project } from "./support/project.ts";
 // Two real servers from npm on a real host: pinned there, reviewed, granted, called by an agent that does what it is told.
 
 const PUPPET = join(import.meta.dirname, "support/puppet");
-const app = (grants: string) =>
-  appText(grants)
+/** @param shell how its agent's commands are approved: at first each by a person */
+const app = (grants: string, shell: "each-call" | "waived" = "each-call") =>
+  appText(grants, shell)
     .replace("REPO", project === undefined ? "" : join(project.dir, "repo"))
     .replace("COMMIT", commit);
-const appText = (grants: string) => `
+const appText = (grants: string, shell: string) => `
 import { App, TerraformStack } from "cdktf";
 import { Access, AgentHost, Argument, LocalMachine, McpPackage, Runtime, Secret, Seed } from "KIT";
 
@@ -29,7 +30,7 @@ class Tools extends TerraformStack {
       host.addMcpServer(name, McpPackage.npm("mcp", { package: "@modelcontextprotocol/server-" + name, args }));
     host.addWorkspace("desk", { seed: Seed.folder("seed") }).grantReadWrite(agent);
     host.addWorkspace("repo", { seed: Seed.git("file://REPO", { commit: "COMMIT" }) }).grantRead(agent);
-    agent.grantShell();
+    agent.grantShell({ approval: "${shell}" });
     Secret.fromEnv("BW_TEAM_TOKEN", { name: "team" }).grantRead(agent);
     const everything = server("everything", ["stdio"]);
     const filesystem = server("filesystem", ["/tmp"]);
@@ -128,6 +129,17 @@ async function calls(server: string, list: [string, object][]) {
   return { tools: tools?.result?.tools?.map(({ name }) => name), answers: answers.map((one) => JSON.stringify(one)) };
 }
 
+/** What the guard logged of calls of a server's tools, in order. */
+async function logged(server: string) {
+  const { stdout } = ok(
+    await project.bailiwick(["ssh", "tools", "--", "sudo", "journalctl", "-qu", "bailiwick-guard", "-o", "cat"]),
+  );
+  const lines = stdout
+    .split("\n")
+    .filter((line) => line.includes(`"server":"${server}"`) && line.includes('"tools/call"'));
+  return lines.map((line) => JSON.parse(line) as Record<"principal" | "tool" | "rule" | "approver", string>);
+}
+
 describe("workspaces with a seed", { timeout: 200_000 }, () => {
   it("hold it from the start, for the agent to read and write", async () => {
     const said = await asAgent(
@@ -175,13 +187,60 @@ describe("a secret that is granted", { timeout: 200_000 }, () => {
   });
 });
 
+describe("a shell whose commands wait for a person", { timeout: 200_000 }, () => {
+  const tally = "/workspaces/desk/tally";
+  const said = () => asAgent(`cat ${tally} 2>&1`);
+  const run = async (...list: object[]) => {
+    const named = list.map((args): [string, object] => ["run", args]);
+    return (await calls("shell", named)).answers;
+  };
+  const asked = { command: `echo asked >>${tally}`, seconds: 30 };
+
+  it("runs one once it was approved, that very one, and once", async () => {
+    const [refused = ""] = await run(asked);
+    const id = /as ([0-9a-f]{8}); nothing was done yet/.exec(refused)?.[1] ?? "";
+    expect(await said()).toContain("No such file");
+    const listed = ok(await project.bailiwick(["approve", "tools"])).stdout;
+    expect(listed).toContain(`${id}  agent puppet calls run of shell/puppet`);
+    expect(listed).toContain(`command: "${asked.command}"`);
+    ok(await project.bailiwick(["approve", "tools", id]));
+    const altered = [
+      { ...asked, command: `echo other >>${tally}` },
+      { ...asked, command: `${asked.command} ` },
+      { ...asked, seconds: 31 },
+      { ...asked, directory: "/tmp" },
+    ];
+    const answers = await run(...altered, asked, asked);
+    for (const one of answers.slice(0, altered.length)) expect(one).toContain("needs a person's approval");
+    expect(answers.at(-2)).toContain('"exitStatus":0');
+    expect(answers.at(-1), "replayed").toContain("needs a person's approval");
+    expect(await said()).toBe("asked\nexit 0");
+    expect((await project.bailiwick(["approve", "tools", id])).code, "approved again").toBe(1);
+  });
+
+  it("runs none that was denied, and has a line in the log for each, with who approved it", async () => {
+    const denied = { command: `echo denied >>${tally}` };
+    const id = /as ([0-9a-f]{8});/.exec((await run(denied))[0] ?? "")?.[1] ?? "";
+    ok(await project.bailiwick(["approve", "tools", id, "--deny"]));
+    expect((await run(denied))[0]).toContain("needs a person's approval");
+    expect(await said()).toBe("asked\nexit 0");
+    const lines = await logged("shell/puppet");
+    const waited = lines.filter(({ rule }) => rule === "approval-required");
+    expect(waited.length).toBeGreaterThanOrEqual(8);
+    expect(lines.filter((line) => !waited.includes(line))).toMatchObject([
+      { rule: "grant:shell/puppet/run", approver: "admin", exitStatus: 0 },
+    ]);
+    expect(JSON.stringify(lines)).not.toContain("echo ");
+  });
+});
+
 describe("MCP servers on a host", { timeout: 200_000 }, () => {
   it("are pinned there without a grant, and cannot be granted before they are classified", async () => {
     const ran = ok(await project.bailiwick(["mcp", "pin", "tools"]));
     expect(ran.stdout).toMatch(/^everything {2}echo +new +to classify/m);
     const lock = () => JSON.parse(readFileSync(join(project.dir, "mcp.lock.json"), "utf8")) as McpLock;
     expect(Object.keys(lock().servers)).toEqual(["everything", "filesystem"]);
-    project.write(app(GRANTS));
+    project.write(app(GRANTS, "waived"));
     const refused = await project.cdktf(["synth"]);
     expect(refused.code).not.toBe(0);
     expect(refused.text).toContain('received "echo", which nobody has classified');
@@ -202,11 +261,8 @@ describe("MCP servers on a host", { timeout: 200_000 }, () => {
     expect(answers[0]).toContain("hello");
     expect(answers[1]).toContain("is not granted to agent");
     expect(answers[2]).toContain("the tool has no argument");
-    const logged = ok(
-      await project.bailiwick(["ssh", "tools", "--", "sudo", "journalctl", "-qu", "bailiwick-guard", "-o", "cat"]),
-    ).stdout;
-    const lines = logged.split("\n").filter((line) => line.includes('"tools/call"'));
-    expect(lines.map((line) => JSON.parse(line)).map(({ principal, tool, rule }) => [principal, tool, rule])).toEqual([
+    const lines = await logged("everything");
+    expect(lines.map(({ principal, tool, rule }) => [principal, tool, rule])).toEqual([
       ["agent/puppet", "echo", "grant:everything/echo"],
       ["agent/puppet", "get-env", "not-granted"],
       ["agent/puppet", "echo", "arguments-schema"],
@@ -229,10 +285,8 @@ describe("MCP servers on a host", { timeout: 200_000 }, () => {
     expect(second.answers[0]).toContain("needs a person's approval");
     expect(second.answers[1]).toContain("Successfully wrote");
     expect(second.answers[2]).toContain("needs a person's approval");
-    const logged = ok(
-      await project.bailiwick(["ssh", "tools", "--", "sudo", "journalctl", "-qu", "bailiwick-guard", "-o", "cat"]),
-    ).stdout;
-    expect(logged.split("\n").filter((line) => line.includes('"approver":"admin"'))).toHaveLength(1);
+    const lines = await logged("filesystem");
+    expect(lines.filter(({ approver }) => approver === "admin")).toHaveLength(1);
     expect((await project.bailiwick(["approve", "tools", id])).code).toBe(1);
   });
 

@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -7,6 +7,7 @@ import { checkPrerequisites, checkQemu } from "../../runtime/local/prerequisites
 import { qemuOf } from "../../runtime/local/qemu.ts";
 import { namesOf } from "../../runtime/local/slot.ts";
 import { tracesOf } from "../runtime/local/guest.ts";
+import { GUEST } from "./adversary/attempts/guest.ts";
 import { ok, Project } from "./support/project.ts";
 import { VIRTUAL_LIMITS, virtualApp } from "./support/virtual.ts";
 
@@ -64,31 +65,44 @@ describe.skipIf(lacking.length > 0)("a virtual machine", () => {
     console.log(rest.map((probe: object) => JSON.stringify(probe)).join("\n"));
     expect(rest.filter((probe: { verdict: string }) => probe.verdict === "broken")).toEqual([]);
     expect(report.held).toBeGreaterThanOrEqual(40);
-    const held = report.probes.filter((probe: { verdict: string }) => probe.verdict === "held");
-    expect(held.map(({ id }: { id: string }) => id)).toContain("root/workspace-quotas");
   });
 
-  it("takes no more in a workspace than its quota, which its agent cannot leave", { timeout: LONG }, async () => {
-    const fill = (workspace: string) => `sh cd /workspaces/${workspace}; head -c 40M /dev/zero >big; ls -s big; rm big`;
-    const full = await order(fill("small"));
-    expect(full).toContain("No space left on device");
-    expect(await order(fill("desk")), "the control: a workspace without one").not.toContain("No space left");
-    // gives a file to project 0, which has no quota: FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR
-    const leave = (folder: string) => `
-import fcntl, struct
-with open("${folder}/left", "w") as f:
-    found = bytearray(fcntl.ioctl(f, 0x801c581f, bytes(28)))
-    assert struct.unpack_from("I", found, 12)[0] != 0
-    struct.pack_into("I", found, 12, 0)
-    fcntl.ioctl(f, 0x401c5820, bytes(found))
-print("left it")`;
-    const encoded = (script: string) => `echo ${Buffer.from(script).toString("base64")} | base64 -d`;
-    expect(await order(`sh ${encoded(leave("/workspaces/small"))} | python3 -I -`)).toMatch(
-      /Invalid argument|not permitted/,
-    );
-    const host = encoded(leave("/var/lib/bailiwick/workspaces/small"));
-    const asRoot = await bailiwick("ssh", "vm", `${host} | sudo -n python3 -I -`);
-    expect(asRoot.text, "the control: root").toContain("left it");
+  describe("whose agent was taken over cannot", () => {
+    type Outcomes = Record<string, { ok: boolean; met: string }>;
+    let tried: Outcomes;
+    let controls: Outcomes;
+    beforeAll(async () => {
+      const named = (code: (attempt: (typeof GUEST)[number]) => string) =>
+        JSON.stringify(Object.fromEntries(GUEST.map((attempt) => [attempt.name, code(attempt)])));
+      const files = {
+        "run.py": readFileSync(join(import.meta.dirname, "adversary/run.py"), "utf8"),
+        "agent.json": named(({ code }) => code),
+        "root.json": named(({ code, controlCode }) => controlCode ?? code),
+        "facts.json": "{}",
+      };
+      const encode = (text: string) => Buffer.from(text).toString("base64");
+      const control = encode(`set -e
+umask 022
+install -d /var/lib/bailiwick/workspaces/desk/siege
+cd /var/lib/bailiwick/workspaces/desk/siege
+${Object.entries(files)
+  .map(([name, text]) => `echo ${encode(text)} | base64 -d >${name}`)
+  .join("\n")}
+sysctl -qw kernel.io_uring_disabled=0
+python3 -I run.py root.json facts.json
+sysctl -qw kernel.io_uring_disabled=2`);
+      controls = JSON.parse(
+        ok(await bailiwick("ssh", "vm", `echo ${control} | base64 -d | sudo -n sh`)).stdout,
+      ) as Outcomes;
+      const said = await order("sh cd /workspaces/desk/siege && python3 -I run.py agent.json facts.json");
+      tried = JSON.parse(said.replace(/exit 0$/, "")) as Outcomes;
+    }, LONG);
+
+    it.each(GUEST)("$name, stopped by $stoppedBy", ({ name, meets }) => {
+      expect(controls[name], "the control, without the protection").toEqual({ ok: true, met: "success" });
+      expect(tried[name]?.ok, "the attempt").toBe(false);
+      expect(tried[name]?.met, "what stopped it").toMatch(meets);
+    });
   });
 
   // What an agent that was taken over can use up, each also shown to go through where nothing bounds it. Only here: by nspawn
@@ -165,7 +179,9 @@ print("left it")`;
   it("whose power is cut while a release is made current serves the old or the new one, and takes the next", {
     timeout: LONG,
   }, async () => {
-    expect(await order("sh echo kept > /workspaces/desk/file && sync")).toContain("exit 0");
+    expect(
+      await order("sh echo kept > /workspaces/desk/file && head -c 10M /dev/zero >/workspaces/small/before && sync"),
+    ).toContain("exit 0");
     project.write(virtualApp(2));
     ok(await project.cdktf(["synth"]));
     await pushUntil(/activating release/);
@@ -179,10 +195,63 @@ print("left it")`;
     expect(["1", "2"]).toContain(version);
     expect(await order("sh cat /workspaces/desk/file")).toBe("kept\nexit 0");
 
+    // the next one, which brings the first quota of this machine
+    project.write(virtualApp(3, { quotaMiB: 32 }));
+    ok(await project.cdktf(["synth"]));
+    const { text } = ok(await bailiwick("push", "vm"));
+    expect(text).toContain("the data volume is mounted anew for quotas of workspaces: every unit stops meanwhile");
+    expect(text).toContain("restarted bailiwick-gateway.service");
+    expect(await versionServed()).toContain("version 3");
+  });
+
+  it("takes no more in a workspace than the quota it was given as it ran, which its agent cannot leave", {
+    timeout: LONG,
+  }, async () => {
+    const fill = (workspace: string) => `sh cd /workspaces/${workspace}; head -c 40M /dev/zero >big; ls -s big; rm big`;
+    const full = await order(fill("small"));
+    expect(full).toContain("No space left on device");
+    expect(Number(/(\d+) big/.exec(full)?.[1]), "KiB beside the 10 MiB from before the quota").toBeLessThanOrEqual(
+      22528,
+    );
+    expect(await order(fill("desk")), "the control: a workspace without one").not.toContain("No space left");
+    // gives a file to project 0, which has no quota: FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR
+    const leave = (folder: string) => `
+import fcntl, struct
+with open("${folder}/left", "w") as f:
+    found = bytearray(fcntl.ioctl(f, 0x801c581f, bytes(28)))
+    assert struct.unpack_from("I", found, 12)[0] != 0
+    struct.pack_into("I", found, 12, 0)
+    fcntl.ioctl(f, 0x401c5820, bytes(found))
+print("left it")`;
+    const encoded = (script: string) => `echo ${Buffer.from(script).toString("base64")} | base64 -d`;
+    expect(await order(`sh ${encoded(leave("/workspaces/small"))} | python3 -I -`)).toMatch(
+      /Invalid argument|not permitted/,
+    );
+    const host = encoded(leave("/var/lib/bailiwick/workspaces/small"));
+    const asRoot = await bailiwick("ssh", "vm", `${host} | sudo -n python3 -I -`);
+    expect(asRoot.text, "the control: root").toContain("left it");
+  });
+
+  it("shows in verify that a quota was lifted by hand, and has it again by a push; one taken from the code is gone", {
+    timeout: LONG,
+  }, async () => {
+    const small = "/var/lib/bailiwick/workspaces/small";
+    const probe = async () => (await bailiwick("verify", "vm", "--only", "root/workspace-quotas")).text;
+    const lift = `p=$(xfs_io -r -c lsproj ${small} | sed "s/projid = //"); for c in "project -C -p ${small} $p" "limit -p bhard=0 $p"; do xfs_quota -x -c "$c" /var/lib/bailiwick; done`;
+    ok(await bailiwick("ssh", "vm", `sudo sh -c '${lift}'`));
+    const lifted = await probe();
+    expect(lifted).toMatch(/^broken: root\/workspace-quotas$/m);
+    expect(lifted).toContain(`${small} is not counted; ${small} may hold any number of MiB`);
+    expect(ok(await bailiwick("push", "vm")).text).toContain("is current already");
+    expect(await probe()).toMatch(/^held +root\/workspace-quotas/m);
+
     project.write(virtualApp(3));
     ok(await project.cdktf(["synth"]));
-    ok(await bailiwick("push", "vm"));
-    expect(await versionServed()).toContain("version 3");
+    expect(ok(await bailiwick("push", "vm")).text).toContain("nothing restarted");
+    expect(await order("sh cd /workspaces/small; head -c 40M /dev/zero >big; ls -s big before; rm big")).toMatch(
+      /40960 big\n.*exit 0/s,
+    );
+    expect(await probe()).toContain("none of the host's");
   });
 
   it("leaves nothing when it is destroyed", { timeout: LONG }, async () => {

@@ -1,11 +1,17 @@
-// OpenClaw beside a scripted model, the guard and an agent's shell, in a network namespace of its own: asks OpenClaw once, whose
-// model then wants `exec`, and after that the shell's tool. Prints what happened as JSON. Run by the bundled Node.js:
+// OpenClaw beside a scripted model, the guard, an agent's shell and servers of tools, in a network namespace of its own: asks
+// OpenClaw once, whose model then wants one tool after the other. Prints what happened as JSON. Run by the bundled Node.js:
 //   node openclaw-shell-run.ts <file of Setup>
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer as createHttp, type ServerResponse } from "node:http";
 import { createServer } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+
+interface Wanted {
+  readonly name: string;
+  readonly arguments: object;
+}
 
 /** What the test has prepared; paths are absolute. */
 export interface Setup {
@@ -18,7 +24,10 @@ export interface Setup {
   readonly port: number;
   readonly token: string;
   readonly guard: { readonly bundle: string; readonly config: string };
-  readonly shell: { readonly socket: string; readonly argv: readonly string[] };
+  /** What the guard starts a session of at each socket. */
+  readonly sessions: readonly { readonly socket: string; readonly argv: readonly string[] }[];
+  /** The tools that the model wants, one after the other; then it has nothing more to say than "done". */
+  readonly wanted: readonly Wanted[];
 }
 
 interface Message {
@@ -29,12 +38,6 @@ interface Message {
 const setup = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8")) as Setup;
 const turns: { tools: string[]; said: unknown }[] = [];
 
-/** The tools that the model wants, one after the other; then it has nothing more to say than "done". */
-const WANTED = [
-  { name: "exec", arguments: { command: "touch ran-by-exec" } },
-  { name: "shell__run", arguments: { command: "id -u; echo by-openclaw >by-shell; exit 4" } },
-];
-
 const model = createHttp(async (request, response) => {
   const chunks: Buffer[] = [];
   for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -42,12 +45,12 @@ const model = createHttp(async (request, response) => {
     messages?: Message[];
     tools?: { function: { name: string } }[];
   };
-  const wanted = WANTED[turns.length];
+  const wanted = setup.wanted[turns.length];
   turns.push({ tools: (body.tools ?? []).map((tool) => tool.function.name), said: body.messages?.at(-1) });
   reply(response, wanted);
 });
 
-function reply(response: ServerResponse, wanted: (typeof WANTED)[number] | undefined): void {
+function reply(response: ServerResponse, wanted: Wanted | undefined): void {
   const head = { id: "chatcmpl-1", object: "chat.completion.chunk", created: 1_700_000_000, model: "demo-1" };
   const send = (delta: object, finish: string | null) =>
     response.write(`data: ${JSON.stringify({ ...head, choices: [{ index: 0, delta, finish_reason: finish }] })}\n\n`);
@@ -65,15 +68,16 @@ function reply(response: ServerResponse, wanted: (typeof WANTED)[number] | undef
 }
 
 await new Promise<void>((done) => model.listen(4000, "127.0.0.1", done));
-const sessions = createServer((socket) => {
-  const [program = "", ...args] = setup.shell.argv;
-  const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
-  socket.on("error", () => {});
-  child.stdin.on("error", () => {});
-  socket.pipe(child.stdin);
-  child.stdout.pipe(socket);
-});
-await new Promise<void>((done) => sessions.listen(setup.shell.socket, done));
+const sessions = setup.sessions.map(({ socket: path, argv: [program = "", ...args] }) =>
+  createServer((socket) => {
+    const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
+    socket.on("error", () => {});
+    child.stdin.on("error", () => {});
+    socket.pipe(child.stdin);
+    child.stdout.pipe(socket);
+  }).listen(path),
+);
+await Promise.all(sessions.map((server) => once(server, "listening")));
 const guard = spawn(process.execPath, [setup.guard.bundle, setup.guard.config], {
   stdio: ["ignore", "pipe", "inherit"],
 });
@@ -118,7 +122,7 @@ try {
   gateway.kill("SIGKILL");
   guard.kill("SIGTERM");
   await exited;
-  sessions.close();
+  for (const server of sessions) server.close();
   model.close();
   setTimeout(() => process.exit(0), 1000);
 }

@@ -1,7 +1,7 @@
 import { execFileSync, spawn } from "node:child_process";
 import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { buildSync } from "esbuild";
 import { afterAll, describe, expect, it } from "vitest";
 import type { Component } from "../../runtime/bundle/component.ts";
@@ -11,19 +11,52 @@ import { shellConfig } from "../../runtime/policy/shell/shell.ts";
 import { GuardConfig } from "../../runtime/policy/tools/schema.ts";
 import { renderRelease } from "../../runtime/release/render/release.ts";
 import { sha256 } from "../../runtime/spec/digest.ts";
+import type { HostSpec } from "../../runtime/spec/host-spec.ts";
 import { principalPort, principalUid } from "../../runtime/spec/names.ts";
+import { reviewed } from "../integration/support/mcp-lock.ts";
 import { missing, SessionPlace, UID } from "../runtime/policy/shell-session.ts";
 import { sampleInput } from "../runtime/release/render/sample.ts";
 import { sampleWithShell } from "../runtime/release/render/sample-shell.ts";
 import type { Setup } from "./openclaw-shell-run.ts";
 
 // The real OpenClaw with the configuration that a release renders for it, the real guard with the one that is rendered for it,
-// the real runner. Only the model is scripted.
+// the real runner, two real servers of tools from npm. Only the model is scripted.
 
 const AGENT_UID = 20_998;
 const TOKEN = "0123456789abcdef0123456789abcdef";
+/** What of real servers is granted, and what they are started with to be pinned. */
+const SERVERS = {
+  everything: { granted: ["echo"], args: ["stdio"] },
+  filesystem: { granted: ["read_text_file", "write_file"], args: [tmpdir()] },
+};
+const packageOf = (server: string) => `@modelcontextprotocol/server-${server}`;
+const pinned = await Promise.all(
+  Object.entries(SERVERS).map(async ([name, { args }]) => ({ name, ...(await reviewed(packageOf(name), args)) })),
+);
 const spec = sampleWithShell((changed) => {
   changed.grants.invoke = changed.grants.invoke.filter(({ model }) => model === "demo");
+  changed.mcpServers = Object.fromEntries(
+    pinned.map(({ name, source, tools }) => [
+      name,
+      {
+        uid: principalUid(`mcp/${name}`),
+        source: {
+          ...source,
+          folder: "mcp",
+          entry: `node_modules/${packageOf(name)}/dist/index.js`,
+          args: [],
+          env: {},
+          secrets: {},
+        },
+        tools,
+      },
+    ]),
+  ) as HostSpec["mcpServers"];
+  changed.grants.call = Object.entries(SERVERS).map(([server, { granted }]) => ({
+    agent: "ops",
+    server,
+    tools: granted.map((name) => ({ name, arguments: {}, approval: "each-call" as const })),
+  }));
 });
 const [grant] = spec.grants.shell ?? [];
 if (grant === undefined) throw new Error("the sample has a shell");
@@ -33,6 +66,8 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
   place?.remove();
 });
+
+const socketOf = (server: string) => join(folder, `${server.replace("/", ".")}.sock`);
 
 async function prepare(): Promise<Setup> {
   chmodSync(folder, 0o755);
@@ -63,14 +98,19 @@ async function prepare(): Promise<Setup> {
     .replaceAll("/run/bailiwick-agent-ops", secrets)
     .replaceAll("/workspaces/repo", place?.work ?? "");
   const guard = GuardConfig.parse(JSON.parse(rendered("etc/guard/guard.json")));
-  const socket = join(folder, "shell.sock");
+  const work = place?.work ?? "";
+  writeFileSync(join(work, "read-me"), "for OpenClaw to read\n");
+  const server = (name: keyof typeof SERVERS, ...args: string[]) => ({
+    socket: socketOf(name),
+    argv: [process.execPath, resolve("node_modules", packageOf(name), "dist/index.js"), ...args],
+  });
   const guardFile = join(folder, "guard.json");
   writeFileSync(
     guardFile,
     JSON.stringify({
       ...guard,
       agents: [{ agent: "ops", sha256: [sha256(TOKEN)] }],
-      servers: guard.servers.map((server) => ({ ...server, backend: { kind: "unix", path: socket } })),
+      servers: guard.servers.map((server) => ({ ...server, backend: { kind: "unix", path: socketOf(server.name) } })),
     }),
   );
   const bundle = join(folder, "guard.cjs");
@@ -105,7 +145,18 @@ async function prepare(): Promise<Setup> {
     port: principalPort(principalUid("agent/ops")),
     token: TOKEN,
     guard: { bundle, config: guardFile },
-    shell: { socket, argv: place?.argv ?? [] },
+    sessions: [
+      { socket: socketOf("shell/ops"), argv: place?.argv ?? [] },
+      server("everything", "stdio"),
+      server("filesystem", work),
+    ],
+    wanted: [
+      { name: "exec", arguments: { command: "touch ran-by-exec" } },
+      { name: "shell__run", arguments: { command: "id -u; echo by-openclaw >by-shell; exit 4" } },
+      { name: "everything__echo", arguments: { message: "by OpenClaw's own client" } },
+      { name: "filesystem__read_text_file", arguments: { path: join(work, "read-me") } },
+      { name: "filesystem__write_file", arguments: { path: join(work, "written"), content: "x" } },
+    ],
   };
 }
 
@@ -134,11 +185,11 @@ async function run(setup: Setup): Promise<Report> {
 }
 
 describe.skipIf(missing !== undefined)("OpenClaw with a shell", () => {
-  it("is denied its own exec, and runs a command by the guard, as another user, in the workspace itself", async () => {
+  it("is denied its own exec, runs a command by the guard, as another user, in the workspace itself, and calls real servers' tools", async () => {
     const { error, log, turns, ...seen } = await run(await prepare());
     expect(error, log).toBeUndefined();
     expect(seen.status, log).toBe(200);
-    const [first, second, third] = turns;
+    const [first, second, third, ...others] = turns;
     expect(first?.tools).toContain("shell__run");
     expect(first?.tools.filter((name) => /^(exec|process|bash|shell|terminal)$/.test(name))).toEqual([]);
     console.log(`tools: ${first?.tools.join(", ")}`);
@@ -148,6 +199,17 @@ describe.skipIf(missing !== undefined)("OpenClaw with a shell", () => {
       expect(existsSync(join(where, "ran-by-exec"))).toBe(false);
     expect(JSON.stringify(third?.said.content)).toContain(`exit status 4\\n${UID}\\n`);
     expect(readFileSync(join(place?.work ?? "", "by-shell"), "utf8")).toBe("by-openclaw\n");
+    const tools = first?.tools.filter((name) => /^(everything|filesystem)__/.test(name)).sort();
+    expect(tools, "of real servers").toEqual([
+      "everything__echo",
+      "filesystem__read_text_file",
+      "filesystem__write_file",
+    ]);
+    const [echoed, read, refused] = others.map(({ said }) => JSON.stringify(said.content));
+    expect(echoed).toContain("Echo: by OpenClaw's own client");
+    expect(read).toContain("for OpenClaw to read");
+    expect(refused).toContain("this call needs a person's approval");
+    expect(existsSync(join(place?.work ?? "", "written"))).toBe(false);
     const lines = seen.guardLog.split("\n").filter((line) => line.includes('"tool":"run"'));
     expect(lines.map((line) => JSON.parse(line))).toMatchObject([
       { principal: "agent/ops", server: "shell/ops", decision: "allowed", outcome: "ok", exitStatus: 4 },

@@ -91,6 +91,7 @@ async function showDryRun(name: string, output: Output): Promise<number> {
     }
     const lists = { upload: found.upload, "seal anew": found.secrets, restart: found.restart, stop: found.stop };
     for (const [verb, names] of Object.entries(lists)) if (names.length > 0) output.say(`${verb}: ${names.join(", ")}`);
+    if (found.notice !== null) output.say(found.notice);
     return EXIT.held;
   });
 }

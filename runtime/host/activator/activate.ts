@@ -6,6 +6,7 @@ import { collectGarbage } from "./garbage.ts";
 import { isReady, waitForHealth } from "./health.ts";
 import { record } from "./history.ts";
 import { applyAdmins, prepare, syncDisks } from "./prepare.ts";
+import { applyQuotas } from "./quotas.ts";
 import { currentRelease, readManifest } from "./release.ts";
 import { goBack, takeBack } from "./revert.ts";
 import { dropSnapshots } from "./snapshots.ts";
@@ -72,12 +73,13 @@ export async function activate(request: ActivateRequest): Promise<ActivateAnswer
   return answer([], true);
 }
 
-/** Whether nothing is to be done for a release that is current, but for who may log in. */
+/** Whether nothing is to be done for a release that is current, but for who may log in and how much workspaces may hold. */
 async function servesAlready(manifest: ReleaseManifest, plan: Plan): Promise<boolean> {
   if ([...plan.restart, ...plan.stop, ...plan.reload].length > 0) return false;
   const ready = await Promise.all(manifest.units.map(isReady));
   if (!ready.every(Boolean) || !(await rulesAreInForce(manifest))) return false;
   await applyAdmins(manifest);
+  await applyQuotas(manifest, null);
   return true;
 }
 

@@ -7,6 +7,7 @@ import { isReady } from "./health.ts";
 import { history } from "./history.ts";
 import { currentLock } from "./lock.ts";
 import { paths } from "./paths.ts";
+import { projectQuotas } from "./quotas.ts";
 import { currentRelease, lookAtCurrent, readManifest, releaseFiles, releasePath } from "./release.ts";
 import { ipv6Only } from "./routes.ts";
 import { run } from "./run.ts";
@@ -26,6 +27,7 @@ export async function facts(): Promise<HostFacts> {
     generated: await generatedCredentials(names),
     resolvers: await upstreamResolvers(),
     ipv6Only: ipv6Only(await procNet("route"), await procNet("ipv6_route")),
+    projectQuotas: await projectQuotas(),
     dataVolume: mounts.split("\n").some((line) => line.split(" ")[4] === paths.data),
   };
 }

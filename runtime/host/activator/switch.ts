@@ -4,7 +4,7 @@ import type { ReleaseManifest } from "../../spec/manifest.ts";
 import { switchLink } from "./files.ts";
 import { paths } from "./paths.ts";
 import { applyAcls, applyAdmins } from "./prepare.ts";
-import { applyQuotas, enableQuotas } from "./quotas.ts";
+import { applyQuotas, mountAnew, mustMountAnew } from "./quotas.ts";
 import { releasePath, unitTexts } from "./release.ts";
 import { tryRun } from "./run.ts";
 import { agentsWithOtherRuntime, restoreSnapshot, takeSnapshot } from "./snapshots.ts";
@@ -15,6 +15,8 @@ export interface Plan {
   stop: string[];
   restart: string[];
   reload: string[];
+  /** Whether the data volume is mounted anew meanwhile, with project quotas. */
+  mountsAnew: boolean;
 }
 
 /** How a switch treats what it finds. */
@@ -39,12 +41,14 @@ export async function planSwitch(
   const names = after.units.map((unit) => unit.name);
   const changed = (name: string) =>
     old.get(name) !== now.get(name) || spoiled.some((component) => now.get(name)?.includes(component));
-  const restart = names.filter(changed);
+  // for its first quota the data volume is mounted anew, under units that must not run then
+  const mountsAnew = await mustMountAnew(after);
+  const restart = mountsAnew ? names : names.filter(changed);
   const stop = (before?.units ?? []).map((unit) => unit.name).filter((name) => !names.includes(name));
   const reload: string[] = [];
   for (const unit of after.units)
     if (!restart.includes(unit.name) && (await anyDiffers(unit.reload, before, after))) reload.push(unit.name);
-  return { stop: stop.reverse(), restart, reload };
+  return { stop: stop.reverse(), restart, reload, mountsAnew };
 }
 
 async function anyDiffers(
@@ -72,7 +76,8 @@ export async function switchTo(
   const known = new Set(before?.units.map((unit) => unit.name));
   const changed = plan.restart.filter((name) => known.has(name)).reverse();
   await stopWithin([...changed, ...plan.stop], drainSeconds);
-  await enableQuotas(after, before, drainSeconds);
+  // a volume that is in use keeps no release from running, least of all the one that is gone back to
+  const unmounted = plan.mountsAnew ? await mountAnew().catch((error: Error) => error) : undefined;
   for (const name of agentsWithOtherRuntime(before, after)) {
     if (state.keep && before !== null) await takeSnapshot(before.agents, name);
     if (state.restore) await restoreSnapshot(after.agents, name);
@@ -85,6 +90,7 @@ export async function switchTo(
   const names = after.units.map((unit) => unit.name);
   await tryRun("systemctl", ["reset-failed", ...names]);
   await systemctl("start", names);
+  if (unmounted !== undefined) throw unmounted;
 }
 
 /** Everything of a switch that is on the disk; the link, which decides what runs, last. */

@@ -95,10 +95,26 @@ function judgeTurnedAway(what: string, { outcome, verdict }: NamedAttempt): Judg
 const ONLY_IPV4 =
   "the name has IPv4 addresses alone, and this host has a way to IPv6 alone: give it IPv4, or another name";
 
+/** What glibc says when no name server gave an answer: EAI_AGAIN. */
+const NO_ANSWER = /^\[Errno -3\]/;
+
+/** The proxy lets a granted name pass before it resolves it: so much is seen, and the rest is the name servers'. */
+function unresolved(resolved: Outcome, resolvers: readonly string[]): Judgement {
+  const servers = `the host's name servers (${resolvers.join(", ")})`;
+  const why =
+    resolvers.length === 0
+      ? "the host has no name server: give its network one"
+      : NO_ANSWER.test(String(resolved.value))
+        ? `${servers} give no answer: see that they do; a local machine has a new way to them after \`bailiwick local stop\` and \`start\``
+        : `${servers} know no such name: write it as it is, or take the grant away`;
+  return unprovable("admitted by the egress proxy, then unresolved", `${why}; then verify again`);
+}
+
 interface GrantedName extends NamedAttempt {
   /** Whether the host itself resolves the name, and whether root reaches it. */
   readonly resolved: Outcome;
   readonly byRoot: Outcome;
+  readonly resolvers: readonly string[];
 }
 
 export function grantedName(principal: Principal, name: string): Probe<GrantedName> {
@@ -120,20 +136,16 @@ export function grantedName(principal: Principal, name: string): Probe<GrantedNa
           ? outcome
           : host.root({ do: "tls", host: addresses[0], port: 443, name }),
       ]);
-      return { name, outcome: known.ok ? outcome : known, verdict, resolved, byRoot };
+      return { name, outcome: known.ok ? outcome : known, verdict, resolved, byRoot, resolvers: host.resolvers };
     },
-    judge: ({ outcome, verdict, resolved, byRoot }) => {
+    judge: ({ outcome, verdict, resolved, byRoot, resolvers }) => {
       if (outcome.ok) return held("handshake done");
       if (outcome.errno === "UNRESOLVED") return broken("the name does not resolve in the sandbox");
       if (verdict === null) return broken(`${words(outcome)}; the egress proxy logged nothing of it`);
       if (verdict === "unlisted") return broken("the egress proxy turns it away: unlisted");
       if (verdict === "private-address") return broken("the name leads to an address that is not public");
       if (verdict === "only-ipv4") return broken(ONLY_IPV4);
-      if (!resolved.ok)
-        return unprovable(
-          `${verdict}`,
-          "the host itself cannot resolve the name: it has no way to a resolver, or there is no such name",
-        );
+      if (verdict === "unresolved" && !resolved.ok) return unresolved(resolved, resolvers);
       if (!byRoot.ok)
         return unprovable(
           `${verdict}, but no handshake`,
@@ -201,6 +213,9 @@ interface ForwardAttempt {
   readonly outcome: Outcome;
   readonly beside: Outcome;
   readonly verdict: string | null;
+  /** Whether the host itself resolves the name. */
+  readonly resolved: Outcome;
+  readonly resolvers: readonly string[];
   /** How the proxy's connection ended, as HAProxy writes it: `SC` when the other end took none. */
   readonly end: string | null;
 }
@@ -215,9 +230,10 @@ export function grantedForward(principal: Principal, forward: EgressForward): Pr
     title: `reaches port ${port} of ${host}, which is granted, and no other port of it`,
     expected: `a connection by the egress proxy; port ${beside} refused`,
     read: async (view) => {
-      const [outcome, other] = await Promise.all([
+      const [outcome, other, resolved] = await Promise.all([
         view.as(principal.id, { do: "connect", host: dialled, port }),
         view.as(principal.id, { do: "connect", host: dialled, port: beside }),
+        view.root({ do: "resolve", name: host }),
       ]);
       // the proxy logs a connection once it has ended, and gives up on one that nobody takes after five seconds
       let line: string | undefined;
@@ -226,16 +242,19 @@ export function grantedForward(principal: Principal, forward: EgressForward): Pr
         line = (await view.egressLog()).findLast((one) => one.includes(`principal=${principal.id} sni=${label} `));
       }
       const of = (field: string) => new RegExp(`\\b${field}=(\\S+)`).exec(line ?? "")?.[1] ?? null;
-      return { outcome, beside: other, verdict: of("verdict"), end: of("end") };
+      return { outcome, beside: other, verdict: of("verdict"), end: of("end"), resolved, resolvers: view.resolvers };
     },
-    judge: ({ outcome, beside: other, verdict, end }) => {
+    judge: ({ outcome, beside: other, verdict, end, resolved, resolvers }) => {
       if (other.ok) return broken(`port ${beside}: reached`);
       if (!refusedAtOnce(other)) return broken(`port ${beside}: ${words(other)}`);
       if (!outcome.ok) return broken(`${words(outcome)}: the egress proxy takes nothing at ${frontend}`);
       if (verdict === null) return unprovable("taken by the egress proxy", "it logged nothing of it");
       if (verdict === "private-address") return broken("the name leads to an address that is not public");
       if (verdict === "only-ipv4") return broken(ONLY_IPV4);
-      if (verdict === "unresolved") return unprovable(verdict, "no resolver of the host knows the name now");
+      if (verdict === "unresolved")
+        return resolved.ok
+          ? unprovable(verdict, "the host itself resolves the name since: verify again")
+          : unresolved(resolved, resolvers);
       if (verdict !== "allowed") return broken(verdict);
       return end?.startsWith("S")
         ? unprovable("allowed, and connected to nobody", "the other end takes no connection now")

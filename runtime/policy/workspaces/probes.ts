@@ -115,6 +115,8 @@ interface QuotaFacts {
   readonly mounts: Outcome;
   readonly report: Outcome;
   readonly projects: readonly Outcome[];
+  /** Where XFS tells of quotas, if it was built with them. */
+  readonly kernel: Outcome;
 }
 
 const DATA = "/var/lib/bailiwick";
@@ -128,23 +130,26 @@ function quotas(wanted: NonNullable<Subject["manifest"]["quotas"]>): Probe<Quota
     expected: wanted.map(({ path, mib }) => `${path}: ${mib} MiB`).join(", "),
     read: async (host) => {
       const run = (...argv: string[]) => host.root({ do: "run", argv, seconds: 10 });
-      const [mounts, report, ...projects] = await Promise.all([
+      const [mounts, kernel, report, ...projects] = await Promise.all([
         host.root({ do: "text", path: "/proc/self/mountinfo" }),
+        host.root({ do: "exists", path: "/proc/fs/xfs/xqmstat" }),
         run("xfs_quota", "-x", "-c", "report -p -b -n -N", DATA),
         ...wanted.map(({ path }) => run("xfs_io", "-r", "-c", "lsproj", "-c", "lsattr", path)),
       ]);
-      return { mounts, report, projects };
+      return { mounts, kernel, report, projects };
     },
-    judge: ({ mounts, report, projects }) => {
+    judge: ({ mounts, kernel, report, projects }) => {
       if (!mounts.ok) return unprovable(words(mounts), "the mounts could not be read");
       const mount = String(mounts.value)
         .split("\n")
         .find((line) => line.split(" ")[4] === DATA);
       if (!(mount?.split(/[ ,]/).includes("prjquota") ?? false))
-        return unprovable(
-          "none is in force",
-          "this kernel has no project quotas of XFS: workspaces are bounded by the data volume alone",
-        );
+        return kernel.ok
+          ? broken("none is in force: the data volume is mounted without project quotas; push again")
+          : unprovable(
+              "none is in force",
+              "this kernel has no project quotas of XFS: workspaces are bounded by the data volume alone",
+            );
       if (!report.ok) return broken(`the quotas cannot be read: ${words(report)}`);
       const limits = new Map(
         (report.value as { stdout: string }).stdout.split("\n").flatMap((line) => {
@@ -159,7 +164,7 @@ function quotas(wanted: NonNullable<Subject["manifest"]["quotas"]>): Probe<Quota
           const inherits = /^[a-zA-Z-]*P[a-zA-Z-]* /m.test(stdout);
           return [
             ...(Number(own) === project && inherits ? [] : [`${path} is not counted`]),
-            ...(limits.get(project) === mib ? [] : [`${path} may hold ${limits.get(project) ?? "any number of"} MiB`]),
+            ...(limits.get(project) === mib ? [] : [`${path} may hold ${limits.get(project) || "any number of"} MiB`]),
           ];
         }),
         "as in the spec",

@@ -11,7 +11,8 @@ import { TOOLS } from "./attempts/tools.ts";
 import { Bed, type Outcomes } from "./bed.ts";
 
 // An agent that was taken over, on one real host beside another: each attempt is made by the agent itself in its own unit, and
-// shown to succeed for somebody whom that protection does not hold.
+// shown to succeed for somebody whom that protection does not hold. What an agent can use up of a machine, and what root of a
+// container is refused too, is tried in ../virtual-machine.test.ts.
 
 const GROUPS = {
   egress: EGRESS,
@@ -25,21 +26,6 @@ const GROUPS = {
 };
 /** What a command of the agent's shell tries: what the agent may not have the shell do, and what nobody may. */
 const BY_SHELL = { shell: SHELL, neighbours: NEIGHBOURS, kernel: KERNEL, files: FILES };
-
-const CONTAINER = "needs a virtual machine; the limits of units do nothing in a container on this kernel";
-const ITS_ROOT = "needs a virtual machine; root of a container is refused it too, so there is no control";
-for (const [what, why] of [
-  ["a fork bomb", CONTAINER],
-  ["taking all memory", CONTAINER],
-  ["taking all processors", CONTAINER],
-  ["counting the events of processors", ITS_ROOT],
-  ["watching all files being opened", ITS_ROOT],
-  ["reading the kernel's log", ITS_ROOT],
-  ["setting up io_uring", ITS_ROOT],
-  ["opening a file by its handle", ITS_ROOT],
-  ["loading a kernel module", ITS_ROOT],
-])
-  console.log(`not run: ${what}: ${why}`);
 
 let bed: Bed;
 let tried: Outcomes;

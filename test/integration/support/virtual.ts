@@ -3,8 +3,11 @@ import { resolve } from "node:path";
 /** What its agent may use: less than the machine has of each. */
 export const VIRTUAL_LIMITS = { memoryMiB: 256, cpus: 0.8, tasks: 64 };
 
-/** App of one host as a virtual machine; `KIT` in it is to be replaced. The agent's environment says the version. */
-export const virtualApp = (version: number) => `
+/**
+ * App of one host as a virtual machine; `KIT` in it is to be replaced. The agent's environment says the version.
+ * @param small properties of workspace `small`
+ */
+export const virtualApp = (version: number, small: { quotaMiB?: number } = {}) => `
 import { App, TerraformStack } from "cdktf";
 import { Access, AgentHost, LocalMachine, ModelProvider, Runtime } from "KIT";
 
@@ -27,6 +30,6 @@ const puppet = host.addAgent("puppet", {
 });
 host.addModel("demo", ModelProvider.demo()).grantInvoke(puppet, { models: ["demo"] });
 host.addWorkspace("desk").grantReadWrite(puppet);
-host.addWorkspace("small", { quotaMiB: 32 }).grantReadWrite(puppet);
+host.addWorkspace("small", ${JSON.stringify(small)}).grantReadWrite(puppet);
 app.synth();
 `;

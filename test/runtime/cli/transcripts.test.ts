@@ -74,7 +74,7 @@ describe("bailiwick", () => {
   it("says how it is used when it is given no command, which is no success", async () => {
     const ran = await bailiwick();
     expect(ran).toMatchObject({ code: 2, stderr: "" });
-    expect(ran.stdout).toMatch(/^ {2}verify <host> \[--allow-unprovable\] \[--json\] {2}/m);
+    expect(ran.stdout).toMatch(/^ {2}verify <host> \[--only <text>\] \[--allow-unprovable\] \[--json\] {2}/m);
   });
 
   // a name that every JavaScript object has is no command either
@@ -109,7 +109,9 @@ describe("bailiwick", () => {
     const ran = await bailiwick("verify", "ops", "--allow-broken");
     expect(ran).toMatchObject({ code: 2, stdout: "" });
     expect(ran.stderr).toMatch(/^bailiwick verify: unknown option '--allow-broken'/);
-    expect(ran.stderr).toMatch(/\nusage: bailiwick verify <host> \[--allow-unprovable\] \[--json\]\n$/);
+    expect(ran.stderr).toMatch(
+      /\nusage: bailiwick verify <host> \[--only <text>\] \[--allow-unprovable\] \[--json\]\n$/,
+    );
   });
 
   it("puts a usage error into one document with --json", async () => {

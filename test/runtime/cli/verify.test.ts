@@ -8,6 +8,7 @@ const report = (held: number, broken: number, unprovable: number) => ({
   held,
   broken,
   unprovable,
+  left: 0,
 });
 
 describe("the exit code of verify", () => {

@@ -73,7 +73,11 @@ describe("a name that is not granted", () => {
 
 describe("a granted name", () => {
   const resolved = done(["198.51.100.9"]);
-  const base = { name: "news.test", outcome: failed("HANDSHAKE"), verdict: "allowed", resolved, byRoot: done() };
+  const resolvers = ["198.51.100.53"];
+  const base = {
+    ...{ name: "news.test", outcome: failed("HANDSHAKE"), verdict: "allowed" },
+    ...{ resolved, byRoot: done(), resolvers },
+  };
   const tried = (facts: Partial<typeof base> | { verdict: null }) =>
     judge("agent/ops/name/news.test")({ ...base, ...facts });
 
@@ -93,7 +97,17 @@ describe("a granted name", () => {
   });
 
   it("proves nothing when the host itself cannot resolve or reach it", () => {
-    expect(tried({ resolved: failed("UNRESOLVED") }).verdict).toBe("unprovable");
+    const unresolved = (value: string, more: object = {}) =>
+      tried({ verdict: "unresolved", resolved: failed("UNRESOLVED", value), ...more });
+    expect(unresolved("[Errno -3] Temporary failure in name resolution")).toEqual({
+      verdict: "unprovable",
+      found: "admitted by the egress proxy, then unresolved",
+      reason: expect.stringMatching(
+        /^the host's name servers \(198\.51\.100\.53\) give no answer: .*; then verify again$/,
+      ),
+    });
+    expect(unresolved("[Errno -2] Name or service not known").reason).toMatch(/know no such name: write it as it is/);
+    expect(unresolved("[Errno -3] x", { resolvers: [] }).reason).toMatch(/^the host has no name server: give/);
     expect(tried({ byRoot: failed("ETIMEDOUT", null, 3000) })).toMatchObject({
       verdict: "unprovable",
       reason: "root does not reach it either (no answer, and nothing refused it): the host has no way to it",
@@ -288,7 +302,10 @@ describe("a port that is granted", () => {
     spec.grants.connect = [{ principal: "agent/ops", host: "git.test", port: 22 }];
   });
   const tried = judgeOf(egressProbes(granted), "agent/ops/connect/git.test/22");
-  const base = { outcome: done(), beside: failed("ECONNREFUSED"), verdict: "allowed", end: "--" };
+  const base = {
+    ...{ outcome: done(), beside: failed("ECONNREFUSED"), verdict: "allowed", end: "--" },
+    ...{ resolved: done(["198.51.100.9"]), resolvers: ["198.51.100.53"] },
+  };
 
   it("is reached by the proxy, and the port beside it is not", () => {
     expect(tried(base)).toEqual({ verdict: "held", found: "connected" });
@@ -312,7 +329,10 @@ describe("a port that is granted", () => {
       verdict: "unprovable",
       found: "allowed, and connected to nobody",
     });
-    expect(tried({ ...base, verdict: "unresolved", end: "PR" }).verdict).toBe("unprovable");
+    const unresolved = { ...base, verdict: "unresolved", end: "PR" };
+    expect(tried(unresolved)).toMatchObject({ verdict: "unprovable", reason: expect.stringContaining("since") });
+    const silent = { ...unresolved, resolved: failed("UNRESOLVED", "[Errno -3] Temporary failure in name resolution") };
+    expect(tried(silent)).toMatchObject({ verdict: "unprovable", reason: expect.stringContaining("give no answer") });
     expect(tried({ ...base, verdict: null, end: null }).verdict).toBe("unprovable");
   });
 });

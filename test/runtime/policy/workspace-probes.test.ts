@@ -121,6 +121,7 @@ describe("quotas", () => {
     `40 1 8:1 / /var/lib/bailiwick rw,nosuid,nodev,noatime shared:9 - xfs /dev/sdb rw,${options}`;
   const facts = (change: object = {}) => ({
     mounts: done(`${mount("attr2,prjquota")}\n`),
+    kernel: done(),
     report: printed(`#0 8 0 0 00 [--------]\n#${project} 1024 0 32768 00 [--------]\n`),
     projects: [printed(`projid = ${project}\n---------------P- /var/lib/bailiwick/workspaces/repo \n`)],
     ...change,
@@ -135,7 +136,7 @@ describe("quotas", () => {
   });
 
   it("prove nothing on a kernel that has none, and say why", () => {
-    expect(judgeQuotas(facts({ mounts: done(mount("attr2,noquota")), report: exited(1) }))).toEqual({
+    expect(judgeQuotas(facts({ mounts: done(mount("attr2,noquota")), kernel: noEntry, report: exited(1) }))).toEqual({
       verdict: "unprovable",
       found: "none is in force",
       reason: "this kernel has no project quotas of XFS: workspaces are bounded by the data volume alone",
@@ -145,6 +146,9 @@ describe("quotas", () => {
   it.each<[string, object, string]>([
     ["the limit is another", { report: printed(`#${project} 0 0 65536 00 [--------]\n`) }, "may hold 64 MiB"],
     ["there is no limit", { report: printed("#0 8 0 0 00 [--------]\n") }, "may hold any number of MiB"],
+    ["the limit was lifted", { report: printed(`#${project} 1024 0 0 00 [--------]\n`) }, "may hold any number of MiB"],
+    ["the volume is mounted without them", { mounts: done(mount("attr2,noquota")) }, "push again"],
+    ["they are counted, and nobody is held to them", { mounts: done(mount("attr2,pqnoenforce")) }, "push again"],
     ["it belongs to no project", { projects: [printed("projid = 0\n---------------P- /x \n")] }, "is not counted"],
     [
       "what is made in it belongs to none",

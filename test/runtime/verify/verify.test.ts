@@ -8,7 +8,14 @@ import type { Connection } from "../../../runtime/ssh/connection.ts";
 import { UnreachableError } from "../../../runtime/ssh/errors.ts";
 import { BatchingHost } from "../../../runtime/verify/host.ts";
 import { hostProbes } from "../../../runtime/verify/probes.ts";
-import { NoReleaseError, runProbes, upstreamResolvers, verifyHost } from "../../../runtime/verify/verify.ts";
+import {
+  NoReleaseError,
+  NoSuchProbeError,
+  probesOnly,
+  runProbes,
+  upstreamResolvers,
+  verifyHost,
+} from "../../../runtime/verify/verify.ts";
 import { done, failed, sampleSubject } from "../policy/judged.ts";
 import { type LoopbackSshd, sshdMissing, startSshd, username } from "../ssh/loopback-sshd.ts";
 import { makeKey, type TestKey } from "../ssh/test-keys.ts";
@@ -114,6 +121,20 @@ describe("a run of probes", () => {
     // what the manifest alone says is not asked of the host
     expect(report.probes.filter(({ verdict }) => verdict === "held").map(({ id }) => id)).toEqual(["root/spec"]);
     expect(report.probes.filter(({ verdict, reason }) => verdict === "unprovable" && !reason)).toEqual([]);
+  });
+});
+
+describe("some of the probes", () => {
+  const all = ["agent/ops/dns", "agent/ops/direct", "root/release"].map((id) => probe(id, async () => 1, held));
+
+  it("are those with a text in their id", () => {
+    expect(probesOnly(all, "agent/ops/").map(({ id }) => id)).toEqual(["agent/ops/dns", "agent/ops/direct"]);
+    expect(probesOnly(all, "root/release")).toHaveLength(1);
+  });
+
+  it("are refused if there are none: nothing tried must not look like all held", () => {
+    expect(() => probesOnly(all, "root/relaese")).toThrow(NoSuchProbeError);
+    expect(() => probesOnly(all, "root/relaese")).toThrow(/"root\/relaese", which none of the host's 3 probes/);
   });
 });
 
