@@ -12,11 +12,11 @@ if (process.platform !== "linux") console.log("not run: whose port it is, is rea
 let server: Server | undefined;
 afterEach(() => new Promise<void>((done) => (server ? server.close(() => done()) : done())));
 
-function serve(greeting: string): Promise<number> {
+function serve(greeting: string, afterMs = 0): Promise<number> {
   return new Promise((resolve) => {
     server = createServer((socket) => {
       socket.on("error", () => undefined);
-      if (greeting !== "") socket.end(greeting);
+      if (greeting !== "") setTimeout(() => socket.end(greeting), afterMs);
     });
     server.listen(0, "127.0.0.1", () => {
       const address = server?.address();
@@ -63,6 +63,14 @@ describe("the wait for SSH", () => {
     const start = Date.now();
     expect(await waitForSsh(port, start + 300, () => true)).toBe(false);
     expect(Date.now() - start).toBeLessThan(10_000);
+  });
+
+  it("waits longer each time for a server that is slow to speak, and hangs up on it less often", async () => {
+    const port = await serve("SSH-2.0-x\r\n", 3000);
+    let calls = 0;
+    server?.on("connection", () => calls++);
+    expect(await waitForSsh(port, Date.now() + 20_000, () => true)).toBe(true);
+    expect(calls).toBeLessThanOrEqual(3);
   });
 
   it("ends at once when the machine is gone", async () => {
