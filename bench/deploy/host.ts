@@ -27,8 +27,13 @@ export class BenchHost {
   }
 
   async destroy(): Promise<void> {
-    ok(await this.project.cdktf(["destroy", this.name, "--auto-approve"]));
+    await this.undeploy();
     this.project.remove();
+  }
+
+  /** Destroys the host, to be deployed again. */
+  async undeploy(): Promise<void> {
+    ok(await this.project.cdktf(["destroy", this.name, "--auto-approve"]));
   }
 
   get slot(): string {
