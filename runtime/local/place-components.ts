@@ -18,7 +18,7 @@ interface PlaceOptions {
 /**
  * Puts components on the root disk of a container while that boots, each as its SSH server would receive it: whole, by the
  * digest of its archive, or not at all. What could not be placed, for whatever reason, is left to the push, which sends
- * what it finds missing. Settles once every one was tried; rejects only if a program cannot be started at all.
+ * what it finds missing. Settles once every one was tried.
  */
 export async function placeComponents(
   names: SlotNames,
@@ -43,16 +43,15 @@ export async function placeComponents(
 
 /** @returns why it was not placed; undefined if it was */
 async function place(pid: number, root: string, { digest, archive }: PlacedComponent, signal: AbortSignal) {
-  if (signal.aborted) return "not wanted any more";
   const file = await open(archive.path).catch((error: Error) => error);
   if (file instanceof Error) return file.message;
   try {
+    if (signal.aborted) return "not wanted any more";
     // the disk is mounted for nobody but nspawn
     const words = ["receive", root, digest, archive.sha256, String(archive.bytes), "0", "placed"];
     const args = ["-t", String(pid), "-m", "sh", "-c", UPLOAD_SCRIPT, "bailiwick-upload", ...words];
-    const stdio = [file.fd, "pipe", "pipe"] as const;
     // a group of its own, so that all of it can be ended: a shell waits for what it runs
-    const child = spawn("nsenter", args, { env: cleanEnvironment(), stdio: [...stdio], detached: true });
+    const child = spawn("nsenter", args, { env: cleanEnvironment(), stdio: [file.fd, "pipe", "pipe"], detached: true });
     const end = () => {
       try {
         if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");
@@ -69,10 +68,13 @@ async function place(pid: number, root: string, { digest, archive }: PlacedCompo
     child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       complaint += text;
     });
-    const status = await new Promise<number | null>((done, fail) => {
-      child.on("error", fail);
+    const status = await new Promise<number | null>((done) => {
+      child.on("error", (error) => {
+        complaint = error.message;
+      });
       child.on("close", done);
-    }).finally(() => signal.removeEventListener("abort", end));
+    });
+    signal.removeEventListener("abort", end);
     if (status !== 0) return complaint.trim().split("\n").at(-1) || `its receiver ended with status ${status}`;
     return /^(done|present)$/m.test(said) ? undefined : `its receiver said ${JSON.stringify(said.trim())}`;
   } finally {

@@ -328,11 +328,14 @@ describe.skipIf(lacking.length > 0)("a local machine", () => {
     await destroyMachine(slot, { keepData: true });
     const archive = packed();
     const spoilt = { digest: "5b".repeat(32), archive: { ...archive, sha256: digest } };
-    await boot({ instance: randomUUID(), components: [spoilt, { digest, archive }] });
+    const absent = { digest: "ab".repeat(32), archive: { ...archive, path: join(work, "absent.tar.zst") } };
+    await boot({ instance: randomUUID(), components: [spoilt, absent, { digest, archive }] });
     expect(inGuest("ls /opt/bailiwick/components; sudo ls /opt/bailiwick/incoming")).toBe(digest);
-    expect(steps.filter((step) => /left to the push/.test(step))).toEqual([
+    expect(steps.filter((step) => /left to the push/.test(step)).sort()).toEqual([
       'component 5b5b5b5b5b5b is left to the push: its receiver said "corrupt"',
+      expect.stringMatching(/^component abababababab is left to the push: ENOENT: .*absent\.tar\.zst/),
     ]);
+    plan = { ...plan, components: [{ digest, archive }] };
   });
 
   it("takes over the data volume that another slot kept, and no other's", async () => {

@@ -334,6 +334,20 @@ describe("reaching a host", () => {
     cleanups.push(() => server.close());
     expect(await waiting).toBe("SSH-2.0-Late");
   });
+
+  it("waits longer for a host that accepts and is slow to speak", async () => {
+    const port = await freePort();
+    let calls = 0;
+    const server = createServer((socket) => {
+      calls++;
+      socket.on("error", () => {});
+      setTimeout(() => socket.write("SSH-2.0-Slow\r\n"), 3500);
+    });
+    await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+    cleanups.push(() => server.close());
+    expect(await waitForSshBanner({ host: "127.0.0.1", port, timeoutMs: 20_000 })).toBe("SSH-2.0-Slow");
+    expect(calls).toBe(2);
+  });
 });
 
 describe("identities", () => {

@@ -2,6 +2,7 @@ import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -85,6 +86,16 @@ function expectClaimed(pending: string, banner: string) {
 }
 
 describe("host-key", () => {
+  it("install overwrites first boot's copies of the bootstrap key where they lie on the disk", () => {
+    const copies = ["var/lib/cloud/instances/i-1/user-data.txt", "var/lib/cloud/seed/nocloud/user-data"];
+    for (const [i, copy] of copies.entries()) linkSync(at(copy), at(`kept-${i}`));
+    expect(hostKey("install", attestation(hostKey("new").stdout.trim())).status).toBe(0);
+    for (const [i, copy] of copies.entries()) {
+      expect(existsSync(at(copy))).toBe(false);
+      expect(read(`kept-${i}`)).not.toContain("bootstrap");
+    }
+  });
+
   it("new makes a pending key, replacing an unfinished one, and prints its public line", () => {
     const first = hostKey("new").stdout;
     const second = hostKey("new").stdout;
