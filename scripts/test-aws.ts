@@ -1,5 +1,5 @@
 // AwsMachine by the real AWS provider against moto's server. stacks/aws.ts: validate, plan, apply, a second plan, one for changed
-// access and agents, destroy. With everything that moto does not know (endpoint, snapshots): validate and plan. Runs where
+// access and agents, destroy; one of a protected machine with another key for its volume, which is refused. With everything that moto does not know (endpoint, snapshots): validate and plan. Runs where
 // Terraform finds a provider, by `npm run providers:aws`, another mirror or the registry, and moto is installed (PyPI:
 // moto[server]); says what it lacks elsewhere. The push is only recorded, since moto's instances are not there.
 import { execFile } from "node:child_process";
@@ -101,6 +101,32 @@ function everything(app: App): TerraformStack {
   return stack;
 }
 
+/** A machine that is protected, or not any more, with this key for its volume. */
+function guarded(protect: boolean, more: { kmsKeyArn?: string } = {}): (app: App) => TerraformStack {
+  return (app) => {
+    const stack = new TerraformStack(app, "guarded");
+    const machine = new AwsMachine(stack, "machine", { instanceType: "t3.medium", protect, ...more });
+    const key = process.env.BAILIWICK_ADMIN_KEY ?? "";
+    new AgentHost(stack, "calm", { machine, access: Access.ssh({ admins: { ada: key }, from: ["203.0.113.7/32"] }) });
+    return stack;
+  };
+}
+
+/** What protects the data volume from a plan, and what it takes to be rid of it. */
+async function guards(): Promise<void> {
+  synth(guarded(true));
+  await does("guarded", "init", "-input=false");
+  await does("guarded", "apply", "-auto-approve");
+  synth(guarded(true, { kmsKeyArn: KEY_ARN }));
+  const { code, output } = await terraform("guarded", "plan");
+  const refused =
+    code !== 0 && /aws_ebs_volume\.\w+ has lifecycle\.prevent_destroy\s+set/.test(output.replaceAll(/[\s│]+/g, " "));
+  held("no plan replaces the data volume of a protected machine", refused, output);
+  synth(guarded(false));
+  await does("guarded", "apply", "-auto-approve");
+  await does("guarded", "apply", "-destroy", "-auto-approve");
+}
+
 async function main(): Promise<void> {
   process.env.BAILIWICK_ADMIN_KEY = `ssh-ed25519 ${"A".repeat(68)} ada`;
   process.env.BAILIWICK_ADMIN_CIDR = "203.0.113.7/32";
@@ -140,6 +166,8 @@ async function main(): Promise<void> {
     await does("aws", "apply", "-destroy", "-auto-approve");
     const { resources } = JSON.parse(readFileSync(state, "utf8")) as { resources: object[] };
     held("nothing is left in the state", resources.length === 0, JSON.stringify(resources));
+
+    await guards();
 
     synth(everything);
     await does("everything", "init", "-input=false");
