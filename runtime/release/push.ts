@@ -66,14 +66,14 @@ export async function push(options: PushOptions): Promise<PushResult> {
     // at first contact it has not begun
     const rotated = connection.contact === "first" ? Promise.resolve(false) : rotationIsFinished(connection);
     rotated.catch(() => {});
-    // what first boot has yet to end is time to read them in: under the lock they are known then, or else looked at
+    // what first boot has yet to end, and the new host key, is time to read them in: under the lock they are known then, or
+    // else looked at
     const looked = connection.contact === "first" ? lookAt(connection, uploads) : undefined;
     await waitForBaseline(connection, spec.baseline, spec.timeouts.baselineSeconds, progress);
     const { components, uploaded } = await uploads;
-    await looked;
     if (!(await rotated)) {
       progress("replacing the one-time host key");
-      connection = await rotate(connection, spec, options);
+      connection = await rotate(connection, spec, options, looked);
     }
     const activator = activatorOf(connection, components);
     const result = await activator.withLock(options.admin, options.why, async (token, held) => {
@@ -200,9 +200,15 @@ function digestsOf(components: Record<string, Component>): Record<string, string
   return Object.fromEntries(Object.entries(components).map(([name, { digest }]) => [name, digest]));
 }
 
-async function rotate(connection: Connection, spec: HostSpec, options: PushOptions): Promise<Connection> {
+async function rotate(
+  connection: Connection,
+  spec: HostSpec,
+  options: PushOptions,
+  beside: Promise<void> | undefined,
+): Promise<Connection> {
   const rotated = await rotateHostKey({
     connection,
+    ...(beside === undefined ? {} : { beside }),
     host: spec.name,
     instance: options.bindings.machine.instance,
     admin: options.admin,

@@ -11,6 +11,8 @@ import type { PinnedTrust } from "./trust.ts";
 export interface RotateOptions {
   /** A connection to the host, at first contact or any later one; it is closed. */
   readonly connection: Connection;
+  /** What else runs on that connection: it is closed when this has settled too. Default: nothing. */
+  readonly beside?: Promise<unknown>;
   /** Name of the host, as in the spec. */
   readonly host: string;
   /** Id of the instance. */
@@ -58,13 +60,14 @@ export async function rotateHostKey(options: RotateOptions): Promise<{ connectio
 
   progress("installing it and destroying the old one");
   await run(connection, command, "install", INSTALL_TIMEOUT_MS, attestation);
-  await connection.close();
+  const closed = Promise.allSettled([options.beside]).then(() => connection.close());
 
   progress("reconnecting with the new key");
   const renewed = await reconnectToNewKey(reconnect, newKey.line, oldKey.line);
   try {
     progress("proving that the old key is refused");
     await proveRefused(reconnect, oldKey.line, newKey.line);
+    await closed;
   } catch (error) {
     await renewed.close();
     throw error;

@@ -47,6 +47,6 @@ export async function waitForHealth(units: readonly Unit[], seconds: number): Pr
         still.map(async (unit) => `${unit.name} was not ready within ${seconds} s: ${await lastLines(unit.name)}`),
       );
     waiting = still;
-    await sleep(250);
+    await sleep(100);
   }
 }

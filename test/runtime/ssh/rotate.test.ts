@@ -120,6 +120,19 @@ describe.skipIf(sshdMissing)("rotateHostKey, on the real sshd", () => {
     await settled();
   });
 
+  it("lets what runs beside it on the old connection end", async () => {
+    const first = await contact();
+    const go = join(dir, "go");
+    const beside = first.exec(`until test -e ${shellQuote(go)}; do sleep 0.05; done; echo done`);
+    const progress = (step: string) => {
+      if (step.startsWith("proving")) setTimeout(() => writeFileSync(go, ""), 500); // the new key serves long since
+    };
+    const { connection } = await rotate(first, { beside, progress });
+    expect(await beside).toMatchObject({ stdout: "done\n" });
+    await expect(first.exec("true")).rejects.toThrow("is closed");
+    expect(await connection.exec("echo in")).toMatchObject({ stdout: "in\n" });
+  });
+
   it("can be done again later", async () => {
     const { connection, hostKey } = await rotate(await contact());
     const again = await rotate(connection);
