@@ -173,9 +173,10 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   /** Makes everything of the host that Terraform makes. */
   #make(boot: FirstBoot): readonly string[] | undefined {
     const missing = new TerraformLocal(this, "missing", Lazy.stringValue({ produce: () => this.#missing() }));
-    const generation = Lazy.stringValue({ produce: () => canonicalJson(this.machine.generation) });
+    const machineText = () => canonicalJson(this.machine.generation);
+    const madeFrom = { host: this.name, os: this.machine.os, baseline: boot.digest };
     const bootstrap = new Bootstrap(this, {
-      generation: { host: this.name, os: this.machine.os, baseline: boot.digest, machine: generation },
+      generation: { ...madeFrom, machine: Lazy.stringValue({ produce: machineText }) },
       precondition: {
         condition: `\${length(local.${missing.friendlyUniqueId}) < 1}`,
         errorMessage: `\${local.${missing.friendlyUniqueId}}`,
@@ -204,6 +205,7 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
         components: () =>
           componentsDigest([...this.#agents.values()], [...this.#models.values()], [...this.#workspaces.values()]),
       },
+      generation: () => canonicalJson({ ...madeFrom, machine: machineText() }),
       values: () => this.#assemble().values,
     });
     return machine.sshFrom;

@@ -2,6 +2,7 @@ import { Lazy, TerraformOutput } from "cdktf";
 import type { Construct } from "constructs";
 import type { Bootstrap } from "./bootstrap.ts";
 import { bailiwickCommand } from "./command-line.ts";
+import { addDrain } from "./drain.ts";
 import { KIT_VERSION } from "./kit.ts";
 import type { MadeMachine } from "./machines/machine.ts";
 import { TerraformData } from "./terraform-data.ts";
@@ -14,6 +15,8 @@ export interface ReleaseProps {
   readonly machine: MadeMachine;
   /** Digests of the spec, and of all files that decide components; asked for at synth, when every grant is made. */
   readonly digests: Readonly<Record<"spec" | "components", () => string>>;
+  /** What the machine is made from, as text; asked for at synth. */
+  readonly generation: () => string;
   /** Values of the spec's bindings: tokens by key; asked for at synth. */
   readonly values: () => Readonly<Record<string, string>>;
 }
@@ -60,6 +63,8 @@ export function addRelease(scope: Construct, props: ReleaseProps): void {
       },
     ],
   });
+  if (machine.isDrained)
+    addDrain(scope, { host, specFile, machine, bindings: bindings("triggers"), generation: props.generation });
   new TerraformOutput(scope, `bailiwick_${host.replaceAll("-", "_")}`, {
     staticId: true,
     description: `What bailiwick needs to find host ${host}; no secrets.`,

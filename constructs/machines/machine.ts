@@ -30,6 +30,11 @@ export interface MadeMachine {
   readonly made: ITerraformDependable;
   /** Networks from which sshd is reached, where they are not those of the host's `Access`: literal or tokens. */
   readonly sshFrom?: readonly string[];
+  /**
+   * Whether the cloud takes the machine away with no step of the kit's, so that one goes before. Default: the machine's own
+   * resources do it in order.
+   */
+  readonly isDrained?: boolean;
   /** How the push finds the machine; values may be tokens. */
   readonly binding: Bindings["machine"];
 }

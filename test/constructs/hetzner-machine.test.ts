@@ -52,6 +52,35 @@ function userData(tf: Terraform): string {
 }
 
 describe("a machine on Hetzner Cloud", () => {
+  it("is drained before the cloud takes it or its volume away, by a step that names nothing but itself", () => {
+    const tf = terraform();
+    const drains = Object.values(tf.resource.terraform_data ?? {}).filter(({ triggers_replace }) =>
+      Object.hasOwn((triggers_replace ?? {}) as object, "instance"),
+    );
+    const [server] = Object.keys(tf.resource.hcloud_server ?? {});
+    const [attachment] = Object.keys(tf.resource.hcloud_volume_attachment ?? {});
+    expect(drains).toMatchObject([
+      {
+        depends_on: [`hcloud_volume_attachment.${attachment}`],
+        triggers_replace: { instance: `\${hcloud_server.${server}.id}` },
+      },
+    ]);
+    const drain = drains[0] ?? {};
+    const [step] = drain.provisioner as { "local-exec": Record<string, unknown> }[];
+    const { when, command, environment } = step?.["local-exec"] ?? {};
+    expect(when).toBe("destroy");
+    expect(command).toMatch(/ machine drain ops --spec \S+ --from-terraform --generation [0-9a-f]{64}$/);
+    expect(Object.values(environment ?? {})).toEqual([
+      `\${jsonencode(self.input.bindings)}`,
+      `\${self.input.generation}`,
+    ]);
+    const { generation } = drain.input as { generation: string };
+    expect(command).toContain(generation);
+    // another machine, and another number to compare with what the state has
+    const other = Object.values(terraform({ serverType: "cx43" }).resource.terraform_data ?? {});
+    expect(JSON.stringify(other)).not.toContain(generation);
+  });
+
   it("has its firewall in its own creation, which admits SSH from the host's networks alone", () => {
     const tf = terraform();
     const [name] = Object.keys(tf.resource.hcloud_firewall ?? {});

@@ -210,11 +210,34 @@ systemctl restart bailiwick-firewall`);
     await ssh("echo kept | sudo tee /var/lib/bailiwick/workspaces/notes/mark /root/mark");
     ok(await project.bailiwick(["rebuild", "hetzner"]));
     expect(server().id).not.toBe(before);
+    expect(hosts.detached).toEqual([{ server: before, mounted: false }]);
     expect([...api.world.volumes.keys()]).toEqual([volume?.id]);
     expect(await ssh("sudo cat /var/lib/bailiwick/workspaces/notes/mark; sudo ls /root/mark 2>&1 || true")).toMatch(
       /^kept\n.*No such file/,
     );
     expect((await verify()).rest).toEqual([]);
+  });
+
+  it("is not touched by a change that would replace it while a secret is not at hand", async () => {
+    const deploy = (env: Record<string, string> = {}) =>
+      project.cdktf(["deploy", "hetzner", "--auto-approve", "--skip-provider-lock"], env);
+    const before = server().id;
+    const asked = api.calls.length;
+    const stack = readFileSync("stacks/hetzner.ts", "utf8");
+    project.write(
+      `import { App } from "cdktf";\n${stack.replace(`"../constructs/index.ts"`, `"KIT"`).replace("cx33", "cx23")}
+const app = new App();\nnew HetznerStack(app, "hetzner");\napp.synth();\n`,
+    );
+    const refused = await deploy({ ANTHROPIC_API_KEY: "" });
+    expect(refused.code).not.toBe(0);
+    expect(refused.text.replaceAll(/\s+/g, " ")).toContain(`the machine of "hetzner" is to be replaced`);
+    expect(api.calls.slice(asked).filter(({ route }) => !route.startsWith("GET"))).toEqual([]);
+    expect(await ssh("systemctl is-active bailiwick-agent-main bailiwick-gateway")).toBe("active\nactive");
+    // control: with the secret the same change replaces it, and who holds on to the volume keeps it from being unmounted
+    await ssh("sudo systemd-run --quiet --unit=squatter --working-directory=/var/lib/bailiwick sleep infinity");
+    expect(ok(await deploy()).text.replaceAll(/\s+/g, " ")).toMatch(/taken off as by a power cut: .* still in use/);
+    expect(server()).toMatchObject({ id: expect.toSatisfy((id: number) => id !== before), type: "cx23" });
+    expect(hosts.detached.at(-1)).toEqual({ server: before, mounted: true });
   });
 
   it("has no secret in state, plan, specs, user data or any request", async () => {

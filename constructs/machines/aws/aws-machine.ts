@@ -116,7 +116,7 @@ export class AwsMachine extends Construct implements Machine {
       },
       { provider: meta.provider },
     );
-    const made = { instance: instance.id, made: attachment, binding: this.#binding(instance) };
+    const made = { instance: instance.id, made: attachment, isDrained: true, binding: this.#binding(instance) };
     // The host sees the endpoint's own address, not the operator's.
     return inbound === "cidr" ? made : { ...made, sshFrom: [network.cidr] };
   }

@@ -109,7 +109,8 @@ export class HetznerMachine extends Construct implements Machine {
       automount: false, // Hetzner would mount it by itself, and by another name
     });
     const instance = `\${hcloud_server.${this.#server.friendlyUniqueId}.id}`;
-    return { instance, made: attachment, binding: { kind: "remote", address: this.address, instance } };
+    const binding = { kind: "remote", address: this.address, instance } as const;
+    return { instance, made: attachment, isDrained: true, binding };
   }
 
   review(): MachineReview {

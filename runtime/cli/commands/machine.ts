@@ -2,8 +2,10 @@ import { readFileSync } from "node:fs";
 import { adopt, survey } from "../../existing/adopt.ts";
 import { leave } from "../../existing/leave.ts";
 import { connectAsOneOf, Place, pinned } from "../../existing/place.ts";
+import { drain } from "../../release/drain.ts";
 import { connectToHost } from "../../release/host-trust.ts";
-import { resolveBindings } from "../../spec/binding.ts";
+import { requireSecretsAtHand } from "../../release/secret-readers.ts";
+import { Bindings, resolveBindings } from "../../spec/binding.ts";
 import { type HostSpec, parseHostSpec } from "../../spec/host-spec.ts";
 import type { Connection } from "../../ssh/connection.ts";
 import { AuthenticationError, HostTrustError } from "../../ssh/errors.ts";
@@ -12,7 +14,8 @@ import type { Call, Command } from "../command.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { type AdminIdentity, findIdentity } from "../identity.ts";
 import type { Output } from "../output.ts";
-import { findHost, readBindings } from "../project.ts";
+import { findHost, projectRoot, readBindings } from "../project.ts";
+import { machineAddress } from "../session.ts";
 
 type ExistingSpec = HostSpec & { machine: { kind: "existing" } };
 
@@ -56,7 +59,43 @@ const verbs: Record<string, (call: Call, output: Output) => Promise<number>> = {
     for (const line of stays) output.say(`  stays: ${line}`);
     return EXIT.held;
   },
+
+  /**
+   * Before a cloud takes the machine away. A machine that cannot be reached, or is not known any more, keeps nobody from
+   * destroying it: its volume is then taken off as by a power cut, which is said.
+   */
+  async drain(call, output) {
+    const host = hostOf(call);
+    const { BAILIWICK_BINDINGS: told, BAILIWICK_GENERATION: madeFrom } = process.env;
+    const path = call.text("spec");
+    if (!call.flag("from-terraform") || told === undefined || path === undefined)
+      throw new UsageError("machine drain is a step of `npx cdktf deploy` and `destroy`, which are what to call");
+    const bindings = Bindings.parse(JSON.parse(told));
+    const spec = parseHostSpec(resolveBindings(JSON.parse(readFileSync(path, "utf8")), bindings.values));
+    // the code makes another machine than this one, which so is not only destroyed
+    if (madeFrom !== call.text("generation")) await requireSecretsAtHand(spec, projectRoot());
+    try {
+      output.progress(`stopping what runs on ${host}, and unmounting its data volume`);
+      await withConnection(spec, bindings, drain);
+      output.say(`${host}: nothing runs, and its data volume is unmounted`);
+    } catch (error) {
+      output.say(`${host}: its data volume is taken off as by a power cut: ${(error as Error).message}`);
+    }
+    return EXIT.held;
+  },
 };
+
+async function withConnection(spec: HostSpec, bindings: Bindings, body: (connection: Connection) => Promise<void>) {
+  const { admin, identity } = await findIdentity(spec);
+  const address = await machineAddress(bindings, spec.name);
+  await waitForSshBanner({ ...address, timeoutMs: 15_000 });
+  const connection = await connectToHost({ ...address, username: admin, identity, spec, bindings, timeoutMs: 30_000 });
+  try {
+    await body(connection);
+  } finally {
+    await connection.close();
+  }
+}
 
 function show(spec: ExistingSpec, found: Awaited<ReturnType<typeof survey>>, output: Output): number {
   const { changes, never, others } = found;
@@ -163,7 +202,12 @@ function hostOf(call: Call): string {
 export const machine: Command = {
   usage: "machine adopt <host> [--dry-run] [--json]",
   summary: "put the baseline on an existing machine, or say what that would change",
-  options: { spec: { type: "string" }, "from-terraform": { type: "boolean" }, "dry-run": { type: "boolean" } },
+  options: {
+    spec: { type: "string" },
+    "from-terraform": { type: "boolean" },
+    "dry-run": { type: "boolean" },
+    generation: { type: "string" },
+  },
   words: [2, 2],
   async run(call, output) {
     const name = call.words[0] ?? "";

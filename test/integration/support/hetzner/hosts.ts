@@ -117,6 +117,9 @@ export class Hosts implements Machines {
     });
   }
 
+  /** Each volume that was taken off a running server, and whether that had it mounted: for its file system a power cut. */
+  readonly detached: { readonly server: number; readonly mounted: boolean }[] = [];
+
   async address(family: "ipv4" | "ipv6"): Promise<string | null> {
     if (family === "ipv6") return null;
     this.#lastAddress += 1;
@@ -180,10 +183,13 @@ export class Hosts implements Machines {
     this.inServer(server.id, "mknod", path, "b", major ?? "", minor ?? "");
   }
 
-  /** Gentler than a cloud: what the server has mounted stays so until it is deleted. */
+  /** Gentler than a cloud: what the server has mounted stays so until it is deleted. But it is known. */
   async detach(server: Server, volume: Volume): Promise<void> {
-    if (this.#running.has(server.id))
-      this.inServer(server.id, "rm", "-f", `/dev/disk/by-id/scsi-0HC_Volume_${volume.id}`);
+    if (!this.#running.has(server.id)) return;
+    const mounts = this.inServer(server.id, "cat", "/proc/1/mounts").split("\n");
+    const mounted = mounts.some((line) => line.split(" ")[1] === "/var/lib/bailiwick");
+    this.detached.push({ server: server.id, mounted });
+    this.inServer(server.id, "rm", "-f", `/dev/disk/by-id/scsi-0HC_Volume_${volume.id}`);
   }
 
   async removeVolume(volume: Volume): Promise<void> {
