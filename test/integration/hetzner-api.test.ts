@@ -89,7 +89,11 @@ describe.skipIf(why !== undefined)("the real Hetzner provider", () => {
   }
 
   const server = () => [...api.world.servers.values()][0];
-  const pushes = () => project.calls().map(({ bindings }) => Bindings.parse(JSON.parse(bindings ?? "null")));
+  const bindingsOf = ({ bindings }: { bindings?: string }) => Bindings.parse(JSON.parse(bindings ?? "null"));
+  const pushes = () => {
+    const calls = project.calls().filter(({ verb }) => verb === "push");
+    return calls.map(bindingsOf);
+  };
 
   it("makes the server with its firewall in the very request, and pushes to its address", async () => {
     await deploy();
@@ -146,7 +150,10 @@ describe.skipIf(why !== undefined)("the real Hetzner provider", () => {
     expect(output).toContain("replace_triggered_by");
     expect(output).not.toMatch(/hcloud_volume\.\S+ (will|must) be (replaced|destroyed)/);
     await deploy({ admins: { ada: bob } });
-    const [after] = pushes();
+    const calls = project.calls();
+    expect(calls.map(({ argv }) => argv.slice(0, 2).join(" "))).toEqual(["machine drain", "push my-host"]);
+    const [drained, after] = calls.map(bindingsOf);
+    expect(drained?.machine).toEqual(before?.machine);
     expect([...api.world.volumes.keys()]).toEqual(volume);
     expect([...api.world.volumes.values()][0]?.server).toBe(server()?.id);
     expect(after?.machine.instance).not.toBe(before?.machine.instance);

@@ -234,7 +234,7 @@ const app = new App();\nnew HetznerStack(app, "hetzner");\napp.synth();\n`,
     expect(api.calls.slice(asked).filter(({ route }) => !route.startsWith("GET"))).toEqual([]);
     expect(await ssh("systemctl is-active bailiwick-agent-main bailiwick-gateway")).toBe("active\nactive");
     // control: with the secret the same change replaces it, and who holds on to the volume keeps it from being unmounted
-    await ssh("sudo systemd-run --quiet --unit=squatter --working-directory=/var/lib/bailiwick sleep infinity");
+    await ssh(`sudo systemd-run --quiet sh -c "cd /var/lib/bailiwick && exec sleep infinity"`);
     expect(ok(await deploy()).text.replaceAll(/\s+/g, " ")).toMatch(/taken off as by a power cut: .* still in use/);
     expect(server()).toMatchObject({ id: expect.toSatisfy((id: number) => id !== before), type: "cx23" });
     expect(hosts.detached.at(-1)).toEqual({ server: before, mounted: true });
