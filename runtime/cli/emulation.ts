@@ -1,12 +1,25 @@
+import { machineStatus } from "../local/machine.ts";
+import type { Bindings } from "../spec/binding.ts";
 import type { HostSpec } from "../spec/host-spec.ts";
 
-/** What to say before a release goes to a machine that is emulated; undefined if all of it is known to run on one. */
+/** Whether the host is a machine of this computer that runs without KVM. Everything that renders a release for it asks here. */
+export async function isEmulated({ machine }: Bindings): Promise<boolean> {
+  if (machine.kind !== "local") return false;
+  const status = await machineStatus(machine.slot, machine.instance);
+  return status.state === "running" && status.emulated === true;
+}
+
+/** A computer that does other things too needs this long for one OpenClaw, seconds: see ADR 0031. */
+const HEALTH_SECONDS = 3600;
+
+/** What to say before a release goes to a machine that is emulated; undefined if none of it is slow on one. */
 export function emulationWarning(spec: HostSpec): string | undefined {
   const agents = Object.entries(spec.agents).filter(([, { runtime }]) => runtime.kind === "openclaw");
   if (agents.length === 0) return undefined;
   const names = agents.map(([name]) => name).join(", ");
-  return (
-    `OpenClaw (agents: ${names}) is not expected to get ready on this machine, which is emulated: its first start ends by ` +
-    `itself unless its worker is up within 5 s. Use engine "nspawn", or a computer where KVM runs guests`
-  );
+  const { healthSeconds } = spec.timeouts;
+  const slow = `this machine is emulated: each start of OpenClaw (agents: ${names}) takes ten minutes and more`;
+  return healthSeconds < HEALTH_SECONDS
+    ? `${slow}, and timeouts.healthSeconds is ${healthSeconds}, after which this release is undone; give it ${HEALTH_SECONDS}, or use engine "nspawn"`
+    : slow;
 }

@@ -39,16 +39,17 @@ export async function dryRun(options: {
   activator: Activator;
   spec: HostSpec;
   kitVersion: string;
+  emulated: boolean;
   components: Readonly<Record<string, Component>>;
   project: string;
 }): Promise<DryRun> {
-  const { activator, spec, kitVersion, components, project } = options;
+  const { activator, spec, kitVersion, emulated, components, project } = options;
   const facts = await activator.facts();
   const quiet = { project, progress: () => {}, dryRun: true };
   const { credentials, generated, sealed } = await sealCredentials(activator, spec, facts, quiet);
   const digests = Object.fromEntries(Object.entries(components).map(([name, { digest }]) => [name, digest]));
   const { resolvers, ipv6Only = false } = facts;
-  const input = { spec, kitVersion, components: digests, credentials, generated, resolvers, ipv6Only };
+  const input = { spec, kitVersion, components: digests, credentials, generated, resolvers, ipv6Only, emulated };
   const { digest, files } = renderRelease(input);
   const { release: current, files: before } = await activator.files();
   const changes = compareFiles(before, files);

@@ -25,6 +25,8 @@ export interface PushOptions {
   identity: Identity;
   admin: string;
   kitVersion: string;
+  /** Whether the host is a machine that is emulated. */
+  emulated: boolean;
   /** Builds, or finds in the cache, every component the spec needs. Started at once, beside connecting. */
   components: Promise<Record<string, Component>>;
   why: string;
@@ -88,6 +90,7 @@ export async function push(options: PushOptions): Promise<PushResult> {
         generated,
         resolvers: facts.resolvers,
         ipv6Only: facts.ipv6Only ?? false,
+        emulated: options.emulated,
       });
       const short = release.digest.slice(0, 12);
       progress(

@@ -1,8 +1,7 @@
-import { execFileSync, spawn } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hostProgramComponent } from "../../runtime/bundle/host-program.ts";
 import { lockedPackages, targetOf } from "../../runtime/bundle/locked-packages.ts";
@@ -12,6 +11,7 @@ import { OPENCLAW_ENTRY, openclawComponent } from "../../runtime/bundle/openclaw
 import { OPENCLAW_TRIM, trimmedBy } from "../../runtime/bundle/openclaw-trim.ts";
 import { readTree } from "../../runtime/bundle/tree.ts";
 import { treeDigest } from "../../runtime/spec/tree.ts";
+import { smoke } from "../runtime/bundle/smoke.ts";
 
 const VERSION = "2026.9.6";
 const root = process.getuid?.() === 0;
@@ -106,7 +106,7 @@ describe(`what is left of OpenClaw ${VERSION}`, () => {
       const before = treeDigest(await readTree(unpacked));
       const work = join(folder, "smoke");
       mkdirSync(work, { mode: 0o755 });
-      const report = await smoke(join(node, "bin", "node"), work);
+      const report = await smoke(join(node, "bin", "node"), unpacked, work);
       const { error, log, ...seen } = report;
       expect(error, log).toBeUndefined();
       console.log(`ready after ${seen.readyMs} ms, first answer after ${seen.askMs} ms`);
@@ -129,12 +129,8 @@ describe(`what is left of OpenClaw ${VERSION}`, () => {
   ])("answers through the model gateway in %s's format, under a budget", async (format, path) => {
     const work = join(folder, `smoke-${format}`);
     mkdirSync(work, { mode: 0o755 });
-    const { error, log, ...seen } = await smoke(
-      join(node, "bin", "node"),
-      work,
-      format,
-      join(gateway, "model-gateway.mjs"),
-    );
+    const through = [format, join(gateway, "model-gateway.mjs")];
+    const { error, log, ...seen } = await smoke(join(node, "bin", "node"), unpacked, work, { through });
     expect(error, log).toBeUndefined();
     expect(JSON.parse(seen.answer.text).choices[0].message.content).toBe("the scripted model says 42");
     expect(seen.calls).toMatchObject([{ path, authorized: true }]);
@@ -144,19 +140,4 @@ describe(`what is left of OpenClaw ${VERSION}`, () => {
   });
 
   if (!root) console.log("not run: starting OpenClaw in a network namespace of its own, which needs root");
-
-  /** Only loopback exists where it runs: OpenClaw calls clawhub.ai at each start, and no switch stops it. */
-  async function smoke(program: string, work: string, ...through: string[]) {
-    const script = fileURLToPath(new URL("../runtime/bundle/openclaw-smoke.ts", import.meta.url));
-    const lone = ["-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"];
-    const child = spawn("unshare", [...lone, program, script, unpacked, work, "20999", ...through], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    let out = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      out += text;
-    });
-    await new Promise((done) => child.on("close", done));
-    return JSON.parse(out);
-  }
 });

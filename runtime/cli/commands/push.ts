@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { clearBeside, machineStatus, takePlace } from "../../local/machine.ts";
+import { clearBeside, takePlace } from "../../local/machine.ts";
 import { Activator } from "../../release/activator-client.ts";
 import { buildComponents } from "../../release/components.ts";
 import { dryRun } from "../../release/dry-run.ts";
@@ -8,7 +8,7 @@ import { Bindings } from "../../spec/binding.ts";
 import { parseHostSpec } from "../../spec/host-spec.ts";
 import { waitForSshBanner } from "../../ssh/reachability.ts";
 import type { Command } from "../command.ts";
-import { emulationWarning } from "../emulation.ts";
+import { emulationWarning, isEmulated } from "../emulation.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { findIdentity } from "../identity.ts";
 import { kitVersion } from "../kit.ts";
@@ -39,8 +39,8 @@ export const push: Command = {
     const address = await machineAddress(bindings, name);
     const { machine } = bindings;
     const local = machine.kind === "local" ? machine : undefined;
-    const status = local && (await machineStatus(local.slot, local.instance));
-    const warning = status?.state === "running" && status.emulated ? emulationWarning(spec) : undefined;
+    const emulated = await isEmulated(bindings);
+    const warning = emulated ? emulationWarning(spec) : undefined;
     if (warning !== undefined) output.progress(warning);
     await waitForSshBanner({ ...address, timeoutMs: 120_000 });
     let placeTaken = false;
@@ -54,6 +54,7 @@ export const push: Command = {
       identity,
       admin,
       kitVersion: kitVersion(),
+      emulated,
       components,
       project,
       why: call.text("why") ?? (call.flag("from-terraform") ? "cdktf deploy" : "bailiwick push"),
@@ -76,11 +77,12 @@ export const push: Command = {
 };
 
 async function showDryRun(name: string, output: Output): Promise<number> {
-  return withHost(name, async ({ spec, connection }) => {
+  return withHost(name, async ({ spec, bindings, connection }) => {
     const activator = await Activator.ofCurrentRelease(connection);
     const project = projectRoot();
     const components = await buildComponents(spec, { project, progress: output.progress });
-    const found = await dryRun({ activator, spec, kitVersion: kitVersion(), components, project });
+    const emulated = await isEmulated(bindings);
+    const found = await dryRun({ activator, spec, kitVersion: kitVersion(), emulated, components, project });
     output.document(found);
     if (found.release === found.current)
       output.say(`${name}: release ${found.release.slice(0, 12)} is current already`);

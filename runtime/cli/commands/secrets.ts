@@ -4,6 +4,7 @@ import { push as pushRelease } from "../../release/push.ts";
 import { reportCredentials } from "../../release/secret-readers.ts";
 import { digestOf } from "../../spec/digest.ts";
 import type { Call, Command } from "../command.ts";
+import { isEmulated } from "../emulation.ts";
 import { EXIT, UsageError } from "../errors.ts";
 import { findIdentity } from "../identity.ts";
 import { kitVersion } from "../kit.ts";
@@ -57,6 +58,7 @@ async function rotate(call: Call, output: Output): Promise<number> {
     const components = buildComponents(spec, { project, progress: output.progress });
     const options = {
       ...{ spec: host.spec, bindings, address, identity, admin, kitVersion: kitVersion(), components, project },
+      emulated: await isEmulated(bindings),
       ...{ why: `bailiwick secrets rotate ${wanted.join(" ")}`.trim(), progress: output.progress },
     };
     const renew = chosen.filter(({ here }) => here === null).map((report) => report.name);

@@ -29,6 +29,16 @@ export function configFolder({ kind, name }: Principal): string {
 /** What the program of an agent or a shell, and each of its probes, is started by. */
 const CONFINE = readFileSync(new URL("./templates/confine.py", import.meta.url), "utf8");
 
+/** What lengthens a bound of OpenClaw's as it is loaded, and where its sandbox shows that; see templates/emulated.mjs. */
+const EMULATED = readFileSync(new URL("./templates/emulated.mjs", import.meta.url), "utf8");
+const EMULATED_FILE = "emulated.mjs";
+
+/** Options of Node.js for an OpenClaw agent. */
+export function openclawOptions(principal: Principal, { emulated }: Provided): string {
+  const preload = emulated ? ` --import ${configTarget(principal)}/${EMULATED_FILE}` : "";
+  return `--max-old-space-size=512${preload}`;
+}
+
 /** Whether a principal's program is started in a scope of its own: see templates/confine.py. */
 export function isConfined({ kind }: Principal): boolean {
   return kind === "agent" || kind === "shell";
@@ -67,8 +77,10 @@ export function configFiles(spec: HostSpec, principal: Principal, provided: Prov
   if (shell !== undefined)
     files.push(file("runner.py", RUNNER), file("shell.json", `${canonicalJson(shellConfig(spec, shell))}\n`));
   if (principal.kind === "resolver") files.push(file("resolver.py", RESOLVER_PROGRAM));
-  if (principal.kind === "agent" && spec.agents[principal.name]?.runtime.kind === "openclaw")
+  if (principal.kind === "agent" && spec.agents[principal.name]?.runtime.kind === "openclaw") {
     files.push(file("openclaw.json", `${JSON.stringify(openclawConfig(spec, principal), null, 2)}\n`));
+    if (provided.emulated) files.push(file(EMULATED_FILE, EMULATED));
+  }
   return files;
 }
 

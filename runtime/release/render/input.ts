@@ -21,6 +21,8 @@ export interface ReleaseInput {
   readonly resolvers: readonly string[];
   /** Whether the host has a way to IPv6 and none to IPv4. */
   readonly ipv6Only: boolean;
+  /** Whether every instruction of the host is translated, so that OpenClaw needs longer than it gives itself. */
+  readonly emulated: boolean;
 }
 
 export interface Release {

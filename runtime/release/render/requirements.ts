@@ -66,6 +66,11 @@ export class Provided {
     return this.#input.ipv6Only;
   }
 
+  /** Whether the host is emulated. */
+  get emulated(): boolean {
+    return this.#input.emulated;
+  }
+
   /** Digest of a component. @throws if the input lacks it */
   digest(component: string): string {
     const digest = this.#input.components[component];

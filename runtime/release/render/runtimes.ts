@@ -4,8 +4,8 @@ import type { HostSpec } from "../../spec/host-spec.ts";
 import { GATEWAY_PORT, GUARD_PORT } from "../../spec/names.ts";
 import type { CommandRuntime, ModelService } from "../../spec/runtime.ts";
 
-/** Environment of OpenClaw's unit: where its configuration and state are, and that it changes and fetches nothing. */
-export function openclawEnvironment(agent: string): string[] {
+/** Environment of OpenClaw's unit: where its configuration and state are, that it changes and fetches nothing, and Node.js' options. */
+export function openclawEnvironment(agent: string, options: string): string[] {
   return [
     "OPENCLAW_CONFIG_PATH=/etc/bailiwick/agent/openclaw.json",
     "OPENCLAW_CONFIG_READONLY=1",
@@ -15,7 +15,7 @@ export function openclawEnvironment(agent: string): string[] {
     "OPENCLAW_DISABLE_BONJOUR=1",
     "OPENCLAW_NO_RESPAWN=1",
     "DO_NOT_TRACK=1",
-    "NODE_OPTIONS=--max-old-space-size=512",
+    `NODE_OPTIONS=${options}`,
   ];
 }
 

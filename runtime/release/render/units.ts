@@ -13,7 +13,7 @@ import type { HostSpec } from "../../spec/host-spec.ts";
 import type { ReleaseFile } from "../../spec/manifest.ts";
 import { principalUser } from "../../spec/names.ts";
 import type { CommandRuntime, OpenClawRuntime } from "../../spec/runtime.ts";
-import { configDigest, configFiles, configFolder, configTarget, isConfined } from "./configs.ts";
+import { configDigest, configFiles, configFolder, configTarget, isConfined, openclawOptions } from "./configs.ts";
 import type { Credential } from "./input.ts";
 import { MCP_TOKEN_VARIABLE, runtimeDirectory } from "./openclaw-config.ts";
 import { type Provided, runtimeComponent, serverComponent, serviceComponent } from "./requirements.ts";
@@ -244,7 +244,7 @@ function renderOpenclaw(
       ...head,
       node: provided.nodeProgram(),
       program: `${component}/node_modules/openclaw/openclaw.mjs`,
-      environment: openclawEnvironment(principal.name),
+      environment: openclawEnvironment(principal.name, openclawOptions(principal, provided)),
       tokenVariable: MCP_TOKEN_VARIABLE,
       tokenFile: usesGuard(spec, principal.name)
         ? `${runtimeDirectory(principal.unit)}/${mcpTokenCredential(principal.name)}`

@@ -120,6 +120,7 @@ export class Bed {
     const file = join(process.env.XDG_CONFIG_HOME ?? "", "bailiwick/operator_ed25519");
     return push({
       ...{ spec, bindings: this.#bindings, kitVersion: "0.0.0-test", project: this.project.dir, progress, renew },
+      emulated: false,
       address: { host: "127.0.0.1", port: port ?? status.port },
       identity: { kind: "file", path: file },
       admin: Object.keys(spec.access.admins)[0] ?? "",

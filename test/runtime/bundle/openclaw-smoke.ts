@@ -1,7 +1,8 @@
 // Starts OpenClaw from an unpacked component beside a scripted model, asks it once, and prints what happened as JSON.
 // Run by the bundled Node.js in a network namespace of its own with nothing but loopback:
 //   node openclaw-smoke.ts <component> <empty folder> <uid> [<wire format> <the model gateway's program>]
-// With these the model is a provider that is reached through the gateway, under a budget.
+// With these the model is a provider that is reached through the gateway, under a budget. OPENCLAW_NODE_OPTIONS are more of
+// Node.js' options for OpenClaw.
 import { spawn } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { chownSync, mkdirSync, writeFileSync } from "node:fs";
@@ -213,7 +214,7 @@ const gateway = spawn(process.execPath, [join(component, "node_modules/openclaw/
     DO_NOT_TRACK: "1",
     OPENCLAW_DISABLE_BONJOUR: "1",
     OPENCLAW_NO_RESPAWN: "1",
-    NODE_OPTIONS: "--max-old-space-size=512",
+    NODE_OPTIONS: `--max-old-space-size=512 ${process.env.OPENCLAW_NODE_OPTIONS ?? ""}`,
   },
 });
 let log = "";

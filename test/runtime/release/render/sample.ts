@@ -127,5 +127,6 @@ export function sampleInput(spec: HostSpec = sampleSpec()): ReleaseInput {
     ),
     resolvers: ["198.51.100.53", "2001:db8::53"],
     ipv6Only: false,
+    emulated: false,
   };
 }

@@ -71,6 +71,34 @@ describe("an OpenClaw agent", () => {
   });
 });
 
+describe("an OpenClaw agent on a machine that is emulated", () => {
+  const emulated = new Map(
+    renderRelease({ ...sampleInput(sampleSpec()), emulated: true }).files.map(({ path, content }) => [path, content]),
+  );
+  const options = (of: typeof base) => /^Environment="(NODE_OPTIONS=.*)"$/m.exec(unit("agent-ops", of))?.[1];
+
+  it("is started with a file of its release that its sandbox shows, and that nobody else is given", () => {
+    expect(options(emulated)).toBe("NODE_OPTIONS=--max-old-space-size=512 --import /etc/bailiwick/agent/emulated.mjs");
+    expect(emulated.get("etc/agents/ops/emulated.mjs")).toContain("registerHooks(");
+    expect(sandbox("agent-ops", emulated)).toContain(
+      "BindReadOnlyPaths=/opt/bailiwick/current/etc/agents/ops:/etc/bailiwick/agent\n",
+    );
+  });
+
+  it("is all that differs there; on any other machine nothing of it is rendered", () => {
+    const plain = files();
+    const differing = [...emulated.keys()].filter((path) => emulated.get(path) !== plain.get(path));
+    expect(differing.sort()).toEqual([
+      "etc/agents/ops/emulated.mjs",
+      "manifest.json",
+      "units/bailiwick-agent-ops.service",
+    ]);
+    expect(options(plain)).toBe("NODE_OPTIONS=--max-old-space-size=512");
+    expect([...plain.keys()].filter((path) => path.endsWith("emulated.mjs"))).toEqual([]);
+    expect([...plain.values()].join("\n")).not.toContain("--import /etc/bailiwick/agent");
+  });
+});
+
 describe("a command agent", () => {
   const command = (runtime: object) =>
     unit(
