@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { machineStatus } from "../../runtime/local/machine.ts";
-import { childrenOf } from "../../runtime/local/processes.ts";
+import { initOf } from "../../runtime/local/processes.ts";
 import { ok, Project, type Ran } from "../../test/integration/support/project.ts";
 
 /** One real local host of a project of its own, driven by the real `cdktf` and `bailiwick`, as its users do. */
@@ -50,7 +50,7 @@ export class BenchHost {
 /** Runs a shell command as root in the guest of a slot, past its SSH server. */
 export async function rootIn(slot: string, command: string): Promise<string> {
   const status = await machineStatus(slot);
-  const init = status.state === "running" && status.pid !== undefined ? childrenOf(status.pid)[0]?.pid : undefined;
+  const init = status.state === "running" && status.pid !== undefined ? initOf(status.pid)?.pid : undefined;
   if (init === undefined) throw new Error(`the machine of slot ${slot} does not run`);
   const args = ["-t", String(init), "-m", "-u", "-i", "-n", "-p", "/bin/sh", "-c", command];
   const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" };

@@ -3,8 +3,9 @@ import { readFile, rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runsUnderSystemd } from "./launch-form.ts";
 import { listensOn, processOf } from "./processes.ts";
-import { cleanEnvironment, run } from "./run-program.ts";
+import { cleanEnvironment } from "./run-program.ts";
 import type { SlotNames } from "./slot.ts";
+import { startUnit } from "./transient-unit.ts";
 
 /**
  * One port of 127.0.0.1 that leads to `target`, a port of 127.0.0.1 in the guest's namespace: systemd's own socket proxy, whose listening socket is opened on
@@ -38,11 +39,7 @@ export async function startForward(names: SlotNames, port: number, target = 22):
   const script = 'echo "$$ $(cut -d" " -f22 /proc/$$/stat)" >"$0"; exec "$@"';
   const argv = ["-c", script, names.forwardPid, ...forwardArguments(names, port, target)];
   if (runsUnderSystemd())
-    // a unit of its own, or it would end with the login session or the service that started it
-    await run("systemd-run", [
-      ...[`--unit=${names.unit}-forward`, "--slice=machine.slice", "--collect", "--quiet", "-p", "Type=exec"],
-      ...["/bin/sh", ...argv],
-    ]);
+    await startUnit({ unit: `${names.unit}-forward`, properties: ["Type=exec"], argv: ["/bin/sh", ...argv] });
   else {
     const child = spawn("/bin/sh", argv, { detached: true, stdio: "ignore", cwd: "/", env: cleanEnvironment() });
     await new Promise<void>((resolve, reject) => {

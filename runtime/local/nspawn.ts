@@ -4,9 +4,19 @@ import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { runsUnderSystemd } from "./launch-form.ts";
-import { argumentsOf, cgroupOf, childrenOf, isWithin, type Process, processesIn, processOf } from "./processes.ts";
+import {
+  argumentsOf,
+  cgroupOf,
+  initOf,
+  isPopulated,
+  isWithin,
+  type Process,
+  processesIn,
+  processOf,
+} from "./processes.ts";
 import { cleanEnvironment, run } from "./run-program.ts";
 import type { SlotNames } from "./slot.ts";
+import { startUnit, type TransientUnit } from "./transient-unit.ts";
 
 const LAUNCHER = join(import.meta.dirname, "launcher.sh");
 const KILL_CGROUP = join(import.meta.dirname, "kill-cgroup.sh");
@@ -32,7 +42,8 @@ export function nspawnOf(names: SlotNames): Process | undefined {
 
 /** Whether anything of the machine runs: after a `kill -9` of nspawn the guest does, without it. */
 export function anythingRuns(names: SlotNames): boolean {
-  return processesIn(machineCgroup(names)).length > 0;
+  const cgroup = machineCgroup(names);
+  return runsUnderSystemd() ? isPopulated(`/sys/fs/cgroup${cgroup}`) : processesIn(cgroup).length > 0;
 }
 
 /**
@@ -51,7 +62,8 @@ export async function launch(names: SlotNames, host: string, withData = true): P
     ...{ NAME: names.name, HOST_NAME: host },
   };
   if (runsUnderSystemd()) {
-    await run("systemd-run", unitArguments(names, { ...env, FORM: "systemd-unit" }));
+    await (await open(names.console, "a", 0o600)).close();
+    await startUnit(machineUnit(names, { ...env, FORM: "systemd-unit" }));
     return () => anythingRuns(names);
   }
   const console = await open(names.console, "a", 0o600);
@@ -73,7 +85,7 @@ export async function launch(names: SlotNames, host: string, withData = true): P
 }
 
 /** systemd restarts the unit when the guest asks for a reboot, as its own template for nspawn machines does. */
-export function unitArguments(names: SlotNames, env: Readonly<Record<string, string>>): string[] {
+export function machineUnit(names: SlotNames, env: Readonly<Record<string, string>>): TransientUnit {
   const properties = [
     "Type=exec",
     "Delegate=yes",
@@ -88,12 +100,7 @@ export function unitArguments(names: SlotNames, env: Readonly<Record<string, str
     `StandardOutput=append:${names.console}`,
     `StandardError=append:${names.console}`,
   ];
-  return [
-    ...[`--unit=${names.unit}`, "--slice=machine.slice", "--collect", "--quiet"],
-    ...properties.flatMap((property) => ["-p", property]),
-    ...Object.entries(env).map(([name, value]) => `--setenv=${name}=${value}`),
-    ...["bash", LAUNCHER],
-  ];
+  return { unit: names.unit, properties, env, argv: ["bash", LAUNCHER] };
 }
 
 /**
@@ -103,7 +110,7 @@ export function unitArguments(names: SlotNames, env: Readonly<Record<string, str
  */
 export function askForReboot(names: SlotNames): Process {
   const nspawn = nspawnOf(names);
-  const init = nspawn === undefined ? undefined : childrenOf(nspawn.pid)[0];
+  const init = nspawn === undefined ? undefined : initOf(nspawn.pid);
   if (nspawn === undefined || init === undefined) throw new Error(`${names.name} does not run, so it cannot reboot`);
   process.kill(init.pid, REBOOT_SIGNAL);
   return nspawn;
@@ -147,7 +154,11 @@ export async function halt(names: SlotNames, graceSeconds: number, hasData = tru
     const deadline = Date.now() + graceSeconds * 1000;
     while (anythingRuns(names) && Date.now() < deadline) await sleep(50);
   }
-  if (runsUnderSystemd()) await run("systemctl", ["stop", `${names.unit}.service`]).catch(() => undefined); // no such unit
+  if (runsUnderSystemd()) {
+    // to stop it is to wait for its guest once more, a minute; either fails where there is no such unit
+    await run("systemctl", ["kill", "--signal=SIGKILL", `${names.unit}.service`]).catch(() => undefined);
+    await run("systemctl", ["stop", `${names.unit}.service`]).catch(() => undefined);
+  }
   const env = { CGROUP: machineCgroup(names).slice(1) };
   await run("unshare", ["-m", "--propagation", "private", "bash", KILL_CGROUP], { env });
   for (const disk of [names.rootDisk, `${names.nextRoot}.new`, ...(hasData ? [names.dataDisk] : [])])

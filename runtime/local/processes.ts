@@ -27,13 +27,28 @@ export function processesIn(cgroup: string): Process[] {
   return allProcesses().filter(({ pid }) => isWithin(cgroupOf(pid), cgroup));
 }
 
+/**
+ * Whether a process lives in a cgroup or below it, by the kernel's own word: to look at every process of a machine ten times
+ * a second, as who waits for a boot does, takes a good part of a processor.
+ * @param directory of the cgroup, where the unified hierarchy is mounted; one that is gone has none
+ */
+export function isPopulated(directory: string): boolean {
+  try {
+    return /^populated 1$/m.test(readFileSync(`${directory}/cgroup.events`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
 /** Whether `path` is the cgroup or lies below it. Cgroups begin with `/`. */
 export function isWithin(path: string | undefined, cgroup: string): boolean {
   return path !== undefined && (path === cgroup || path.startsWith(`${cgroup}/`));
 }
 
-export function childrenOf(pid: number): Process[] {
-  return allProcesses().filter(({ parent }) => parent === pid);
+/** The child of this process that is the first of a pid namespace: the guest's init, of whatever a container's manager has. */
+export function initOf(pid: number): Process | undefined {
+  const isFirst = (child: number) => /^NSpid:\t.*\t1$/m.test(readProc(child, "status") ?? "");
+  return allProcesses().find((child) => child.parent === pid && isFirst(child.pid));
 }
 
 function allProcesses(): Process[] {

@@ -7,8 +7,9 @@ import { runsUnderSystemd } from "./launch-form.ts";
 import { pressPowerButton } from "./monitor.ts";
 import { argumentsOf, type Process, processOf } from "./processes.ts";
 import { qemuArguments, type VirtualMachine } from "./qemu-arguments.ts";
-import { cleanEnvironment, run } from "./run-program.ts";
+import { cleanEnvironment } from "./run-program.ts";
 import type { SlotNames } from "./slot.ts";
+import { startUnit } from "./transient-unit.ts";
 
 export const QEMU = "qemu-system-x86_64";
 /** The guest hears the power button once its login manager runs; pressing again does no harm. */
@@ -50,8 +51,7 @@ export async function launchQemu(names: SlotNames, machine: VirtualMachine): Pro
   const program = ["nsenter", `--net=${names.netns}`, QEMU, ...qemuArguments(names, machine)];
   const argv = ["-c", script, names.qemuPid, names.directory, names.console, ...program];
   if (runsUnderSystemd()) {
-    const unit = [`--unit=${names.unit}`, "--slice=machine.slice", "--collect", "--quiet", "-p", "Type=exec"];
-    await run("systemd-run", [...unit, "/bin/sh", ...argv]);
+    await startUnit({ unit: names.unit, properties: ["Type=exec"], argv: ["/bin/sh", ...argv] });
     const deadline = Date.now() + 1000; // until the shell has written its pid
     return () => Date.now() < deadline || qemuOf(names) !== undefined;
   }

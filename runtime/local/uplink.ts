@@ -7,6 +7,7 @@ import { isFree, portCandidates } from "./port.ts";
 import { argumentsOf, processOf } from "./processes.ts";
 import { run } from "./run-program.ts";
 import type { SlotNames } from "./slot.ts";
+import { startUnit, type TransientUnit } from "./transient-unit.ts";
 
 /**
  * The network of every local machine, the same in each: it lies in a namespace of its own, and pasta translates it to
@@ -36,6 +37,15 @@ export function pastaArguments(names: SlotNames): string[] {
     ["--no-dhcp", "--no-ra", "--no-ndp", "--no-dhcpv6"],
     ["-P", names.pastaPid, "-l", names.pastaLog],
   ].flat();
+}
+
+/**
+ * pasta as a unit. Debian's AppArmor profile of it knows neither namespaces of `ip netns` nor a log in the operator's state
+ * directory. It has a sandbox of its own making: an empty root, no capabilities but its namespace's, and a list of system calls.
+ */
+export function pastaUnit(names: SlotNames): TransientUnit {
+  const properties = ["Type=forking", `PIDFile=${names.pastaPid}`, "AppArmorProfile=unconfined"];
+  return { unit: `${names.unit}-uplink`, properties, argv: ["pasta", ...pastaArguments(names)] };
 }
 
 /** Pid of this slot's running pasta; undefined if there is none. */
@@ -94,10 +104,7 @@ async function becomesFree(port: number): Promise<boolean> {
 async function startPasta(names: SlotNames): Promise<void> {
   await rm(names.pastaPid, { force: true });
   const args = pastaArguments(names);
-  // a unit of its own, or it would end with the login session or the service that started it
-  const unit = [`--unit=${names.unit}-uplink`, "--slice=machine.slice", "--collect", "--quiet"];
-  if (runsUnderSystemd())
-    await run("systemd-run", [...unit, "-p", "Type=forking", "-p", `PIDFile=${names.pastaPid}`, "pasta", ...args]);
+  if (runsUnderSystemd()) await startUnit(pastaUnit(names));
   else await afterTheOneBefore(() => run("pasta", args)); // puts itself into the background, away from its caller's output
   for (let i = 0; i < 50; i++) {
     if ((await pastaPid(names)) !== undefined) return;

@@ -7,7 +7,7 @@ import { expect } from "vitest";
 import { readBindings } from "../../../runtime/cli/project.ts";
 import { machineStatus, startMachine } from "../../../runtime/local/machine.ts";
 import { halt } from "../../../runtime/local/nspawn.ts";
-import { childrenOf } from "../../../runtime/local/processes.ts";
+import { initOf } from "../../../runtime/local/processes.ts";
 import { namesOf } from "../../../runtime/local/slot.ts";
 import { buildComponents } from "../../../runtime/release/components.ts";
 import { type PushResult, push } from "../../../runtime/release/push.ts";
@@ -132,7 +132,7 @@ export class Bed {
   /** Pid of the guest's first process. */
   async init(): Promise<number> {
     const status = await machineStatus(this.slot);
-    const pid = status.state === "running" && status.pid !== undefined ? childrenOf(status.pid)[0]?.pid : undefined;
+    const pid = status.state === "running" && status.pid !== undefined ? initOf(status.pid)?.pid : undefined;
     if (pid === undefined) throw new Error("the bed does not run");
     return pid;
   }

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { halt, nspawnOf } from "../../../runtime/local/nspawn.ts";
-import { childrenOf } from "../../../runtime/local/processes.ts";
+import { initOf } from "../../../runtime/local/processes.ts";
 import { besideOf, namesOf } from "../../../runtime/local/slot.ts";
 import { ok } from "../support/project.ts";
 import { Bed, KEY } from "./bed.ts";
@@ -113,7 +113,7 @@ except urllib.error.HTTPError as error: print(error.code)' ${key}`,
     // the new machine runs and its first boot is under way: its firewall is there, and nobody has claimed it
     const firstBoot = () => {
       const nspawn = nspawnOf(besideOf(bed.slot));
-      const root = `/proc/${nspawn === undefined ? 0 : childrenOf(nspawn.pid)[0]?.pid}/root`;
+      const root = `/proc/${nspawn === undefined ? 0 : initOf(nspawn.pid)?.pid}/root`;
       return existsSync(join(root, "usr/lib/bailiwick/firewall")) && !existsSync(join(root, "etc/bailiwick/claimed"));
     };
     await expect.poll(firstBoot, { timeout: 60_000, interval: 20 }).toBe(true);

@@ -32,7 +32,7 @@ ${more}`;
 
   /** Run a command in the guest as ada; stdout. Retries while sshd restarts in the midst of first boot. */
   ssh(port: number, command: string): string {
-    const args = this.#arguments(port, command);
+    const args = this.arguments(port, command);
     for (let tries = 1; ; tries++) {
       const { status, stdout, stderr } = spawnSync("ssh", args, { encoding: "utf8", timeout: 60_000 });
       if (status === 0) return stdout.trim();
@@ -43,7 +43,7 @@ ${more}`;
 
   /** Start a command that never stops talking, and vanish in the midst of it. */
   async sshAndVanish(port: number): Promise<void> {
-    const child = spawn("ssh", this.#arguments(port, "cat /dev/zero"), { stdio: ["ignore", "pipe", "pipe"] });
+    const child = spawn("ssh", this.arguments(port, "cat /dev/zero"), { stdio: ["ignore", "pipe", "pipe"] });
     let said = "";
     child.stderr.on("data", (chunk) => {
       said += chunk;
@@ -56,7 +56,8 @@ ${more}`;
     await new Promise((gone) => child.once("close", gone));
   }
 
-  #arguments(port: number, command: string): string[] {
+  /** Of ssh, for a command in the guest. */
+  arguments(port: number, command: string): string[] {
     const pin = join(this.directory, "known_hosts");
     const hostKey = readFileSync(join(this.directory, "host.pub"), "utf8").split(" ").slice(0, 2).join(" ");
     writeFileSync(pin, `[127.0.0.1]:${port} ${hostKey}\n`);

@@ -5,7 +5,7 @@ import { isFree, MACHINE_PORTS, portCandidates } from "../../../runtime/local/po
 import { listensOn } from "../../../runtime/local/processes.ts";
 import { namesOf } from "../../../runtime/local/slot.ts";
 import { sshAnswers, waitForSsh } from "../../../runtime/local/ssh-banner.ts";
-import { pastaArguments } from "../../../runtime/local/uplink.ts";
+import { pastaArguments, pastaUnit } from "../../../runtime/local/uplink.ts";
 
 if (process.platform !== "linux") console.log("not run: whose port it is, is read from Linux's /proc");
 
@@ -86,6 +86,10 @@ describe("the way in and out of a machine's namespace", () => {
     expect(text).toContain("-t none -u none -T none -U none");
     expect(text).toContain("--no-map-gw");
     expect(text).toContain("--netns /run/netns/bw-0a1b2c3d");
+  });
+
+  it("starts pasta outside Debian's AppArmor profile of it, which would keep it from the namespace and from its log", () => {
+    expect(pastaUnit(names).properties).toContain("AppArmorProfile=unconfined");
   });
 
   it("opens its one port on loopback alone, and leads it to the guest's sshd", () => {

@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { unitArguments } from "../../../runtime/local/nspawn.ts";
+import { machineUnit } from "../../../runtime/local/nspawn.ts";
 import { checkPrerequisites } from "../../../runtime/local/prerequisites.ts";
 import { run } from "../../../runtime/local/run-program.ts";
 import { namesOf } from "../../../runtime/local/slot.ts";
+import { unitArguments } from "../../../runtime/local/transient-unit.ts";
 
 const path = process.env.PATH;
 afterEach(() => {
@@ -37,10 +38,17 @@ describe("programs", () => {
 
 describe("a unit of systemd", () => {
   it("is delegated, restarted for a reboot only, and given no secret", () => {
-    const args = unitArguments(namesOf("0a1b2c3d-0000"), { NAME: "bw-0a1b2c3d" });
+    const args = unitArguments(machineUnit(namesOf("0a1b2c3d-0000"), { NAME: "bw-0a1b2c3d" }));
     expect(args).toEqual(expect.arrayContaining(["--unit=bailiwick-0a1b2c3d", "--slice=machine.slice"]));
     expect(args).toEqual(expect.arrayContaining(["Delegate=yes", "RestartForceExitStatus=133", "PrivateMounts=yes"]));
     expect(args.some((arg) => arg.startsWith("Restart="))).toBe(false);
+  });
+
+  it("is given its words as they are: systemd makes one dollar of two", () => {
+    const argv = ["/bin/sh", "-c", 'echo "$$ $0"; exec "$@"', `\${HOME}`, "$HOME", "100%"];
+    const given = unitArguments({ unit: "some", properties: ["Type=exec"], argv }).slice(-argv.length);
+    expect(given.some((word) => /(?<!\$)(\$\$)*\$(?!\$)/.test(word))).toBe(false);
+    expect(given.map((word) => word.replaceAll("$$", "$"))).toEqual(argv);
   });
 });
 
