@@ -77,11 +77,15 @@ describe("the kit as a package of another project", () => {
     expect(Object.keys(tf.resource.hcloud_volume)).toHaveLength(1);
     const [server] = Object.values<{ user_data: string }>(tf.resource.hcloud_server);
     expect(server?.user_data).toContain(`scsi-0HC_Volume_\${hcloud_volume.volume.id}`);
-    const release = Object.values<{ provisioner?: { "local-exec": { command: string } }[] }>(tf.resource.terraform_data)
+    const commands = Object.values<{ provisioner?: { "local-exec": { command: string } }[] }>(
+      tf.resource.terraform_data,
+    )
       .flatMap((one) => one.provisioner ?? [])
       .map((one) => one["local-exec"].command);
-    expect(release).toEqual([
-      "node ../../../node_modules/bailiwick/bin/bailiwick.mjs push ours --spec bailiwick/ours.json --from-terraform",
+    const command = "node ../../../node_modules/bailiwick/bin/bailiwick.mjs";
+    expect(commands.sort()).toEqual([
+      expect.stringMatching(`^${command} machine drain ours --spec bailiwick/ours.json --from-terraform --generation `),
+      `${command} push ours --spec bailiwick/ours.json --from-terraform`,
     ]);
   });
 
