@@ -25,7 +25,7 @@ const lacking = [...(await checkPrerequisites()), ...checkQemu()].filter((check)
 for (const { id, found, fix } of lacking) console.log(`not run: virtual machines need ${id} (${found}); ${fix}`);
 
 /** A busy computer gives QEMU a third of one of its processors. */
-const TIMEOUT = { timeout: 2_400_000 };
+const TIMEOUT = { timeout: 5_400_000 };
 
 describe.skipIf(lacking.length > 0)("OpenClaw in a virtual machine", () => {
   let project: Project;
@@ -67,8 +67,15 @@ describe.skipIf(lacking.length > 0)("OpenClaw in a virtual machine", () => {
     expect(/this machine is emulated/.test(ran.text)).toBe(emulated);
   });
 
-  it("answers through the gateway", TIMEOUT, async () => {
-    const ran = await bailiwick("ask", "vm", "are you there?", "--agent", "main", "--timeout", "1800");
+  // OpenClaw's own bound of a minute for each task of its workers stands, and the first turn loads most of its code: on a busy
+  // computer that question may end with "upstream provider timeout", which is said, and is asked again
+  it("answers through the gateway, at the third question at the latest", TIMEOUT, async () => {
+    const ask = () => bailiwick("ask", "vm", "are you there?", "--agent", "main", "--timeout", "1800");
+    let ran = await ask();
+    for (let asked = 1; asked < 3 && /HTTP 408: upstream provider timeout/.test(ran.text); asked++) {
+      console.log(ran.text.trim().split("\n").at(-1));
+      ran = await ask();
+    }
     expect(ok(ran).stdout).toContain("this is the demo model of bailiwick");
   });
 
