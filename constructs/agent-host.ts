@@ -173,10 +173,10 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
   /** Makes everything of the host that Terraform makes. */
   #make(boot: FirstBoot): readonly string[] | undefined {
     const missing = new TerraformLocal(this, "missing", Lazy.stringValue({ produce: () => this.#missing() }));
-    const machineText = () => canonicalJson(this.machine.generation);
+    const generation = Lazy.stringValue({ produce: () => canonicalJson(this.machine.generation) });
     const madeFrom = { host: this.name, os: this.machine.os, baseline: boot.digest };
     const bootstrap = new Bootstrap(this, {
-      generation: { ...madeFrom, machine: Lazy.stringValue({ produce: machineText }) },
+      generation: { ...madeFrom, machine: generation },
       precondition: {
         condition: `\${length(local.${missing.friendlyUniqueId}) < 1}`,
         errorMessage: `\${local.${missing.friendlyUniqueId}}`,
@@ -202,10 +202,10 @@ export class AgentHost<M extends Machine = Machine> extends Construct {
       machine,
       digests: {
         spec: () => this.#specDigest(),
+        generation: () => digestOf({ ...madeFrom, machine: this.machine.generation }),
         components: () =>
           componentsDigest([...this.#agents.values()], [...this.#models.values()], [...this.#workspaces.values()]),
       },
-      generation: () => canonicalJson({ ...madeFrom, machine: machineText() }),
       values: () => this.#assemble().values,
     });
     return machine.sshFrom;

@@ -1,6 +1,5 @@
-import { type IResolvable, Lazy, Token } from "cdktf";
+import type { IResolvable } from "cdktf";
 import type { Construct } from "constructs";
-import { digestOf } from "../runtime/spec/digest.ts";
 import { bailiwickCommand } from "./command-line.ts";
 import type { MadeMachine } from "./machines/machine.ts";
 import { TerraformData } from "./terraform-data.ts";
@@ -11,24 +10,18 @@ export interface DrainProps {
   readonly machine: MadeMachine;
   /** How the host is found, as the push is told. */
   readonly bindings: IResolvable;
-  /** What the machine is made from, as text; asked for at the end of synth. */
-  readonly generation: () => string;
+  /** Token for the digest of what the machine is made from. */
+  readonly generation: string;
 }
 
 /**
  * Before a machine is taken away by its cloud, its units are stopped and its data volume is unmounted; and before one is
- * replaced, every secret must be at hand. A step of its own, since Terraform destroys what depends on a machine first. It
- * runs again whatever the machine is replaced for, its taint too: it is as old as the instance.
+ * replaced because its generation has changed, every secret must be at hand. A step of its own, since Terraform destroys what
+ * depends on a machine first. It runs whatever the machine is replaced for, its taint too: it is as old as the instance.
  */
 export function addDrain(scope: Construct, { host, specFile, machine, bindings, generation }: DrainProps): void {
-  // what is not known before apply cannot be told from another by then: a destroy step may name nothing but itself
-  const digest = ({ preparing }: { preparing: boolean }) => {
-    const text = preparing ? "" : generation();
-    return Token.isUnresolved(text) ? "unknown" : digestOf(text);
-  };
-  const now = () => Lazy.stringValue({ produce: digest });
   new TerraformData(scope, "drain", {
-    input: { bindings, generation: now() },
+    input: { bindings, generation },
     triggersReplace: { instance: machine.instance },
     dependsOn: [machine.made],
     provisioners: [
@@ -36,7 +29,7 @@ export function addDrain(scope: Construct, { host, specFile, machine, bindings, 
         when: "destroy",
         command: bailiwickCommand(scope, [
           ...["machine", "drain", host, "--spec", specFile, "--from-terraform", "--generation"],
-          { token: now() },
+          { token: generation }, // of now; in the environment that of then
         ]),
         environment: {
           BAILIWICK_BINDINGS: `\${jsonencode(self.input.bindings)}`,

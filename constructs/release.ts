@@ -13,10 +13,11 @@ export interface ReleaseProps {
   readonly specFile: string;
   readonly bootstrap: Bootstrap;
   readonly machine: MadeMachine;
-  /** Digests of the spec, and of all files that decide components; asked for at synth, when every grant is made. */
-  readonly digests: Readonly<Record<"spec" | "components", () => string>>;
-  /** What the machine is made from, as text; asked for at synth. */
-  readonly generation: () => string;
+  /**
+   * Digests of the spec, of all files that decide components, and of what the machine is made from; asked for at synth, when
+   * every grant is made.
+   */
+  readonly digests: Readonly<Record<"spec" | "components" | "generation", () => string>>;
   /** Values of the spec's bindings: tokens by key; asked for at synth. */
   readonly values: () => Readonly<Record<string, string>>;
 }
@@ -46,7 +47,7 @@ export function addRelease(scope: Construct, props: ReleaseProps): void {
       },
     });
   // Before all stacks are ready the spec may be incomplete: nothing is decided by it then.
-  const digest = (kind: "spec" | "components") =>
+  const digest = (kind: keyof ReleaseProps["digests"]) =>
     Lazy.stringValue({ produce: ({ preparing }) => (preparing ? "" : props.digests[kind]()) });
   new TerraformData(scope, "release", {
     triggersReplace: {
@@ -64,7 +65,10 @@ export function addRelease(scope: Construct, props: ReleaseProps): void {
     ],
   });
   if (machine.isDrained)
-    addDrain(scope, { host, specFile, machine, bindings: bindings("triggers"), generation: props.generation });
+    addDrain(scope, {
+      ...{ host, specFile, machine },
+      ...{ bindings: bindings("triggers"), generation: digest("generation") },
+    });
   new TerraformOutput(scope, `bailiwick_${host.replaceAll("-", "_")}`, {
     staticId: true,
     description: `What bailiwick needs to find host ${host}; no secrets.`,

@@ -9,8 +9,8 @@ const PROGRAM = readFileSync(new URL("./drain.sh", import.meta.url), "utf8");
 const TIMEOUT_MS = 180_000;
 
 /**
- * Stops all that a release runs, in order, and unmounts the data volume, so that it can be taken off the machine with
- * nothing left to write. The machine itself goes on, closed; a push or a reboot makes it serve again.
+ * Stops all that a release runs, and unmounts the data volume, so that it can be taken off the machine with
+ * nothing left to write. The machine itself goes on; the next push makes it serve again.
  * @throws RemoteCommandError, UnreachableError; Error if the volume is still in use
  */
 export async function drain(connection: Connection): Promise<void> {

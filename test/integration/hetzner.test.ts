@@ -218,6 +218,44 @@ systemctl restart bailiwick-firewall`);
     expect((await verify()).rest).toEqual([]);
   });
 
+  it("serves again by the next push where it was drained and then not taken away", async () => {
+    const folder = join(project.dir, "cdktf.out/stacks/hetzner");
+    const { bailiwick_hetzner } = JSON.parse(
+      ok(await project.run("terraform", ["output", "-json"], {}, folder)).stdout,
+    ) as Record<string, { value: { machine: object } }>;
+    const drain = (bindings: object | undefined) =>
+      project.bailiwick(
+        [
+          "machine",
+          "drain",
+          "hetzner",
+          "--spec",
+          join(folder, "bailiwick/hetzner.json"),
+          "--from-terraform",
+          "--generation",
+          "x",
+        ],
+        { BAILIWICK_BINDINGS: JSON.stringify(bindings), BAILIWICK_GENERATION: "x" },
+      );
+    const serves = () =>
+      ssh("systemctl is-active bailiwick-agent-main bailiwick-gateway; mountpoint /var/lib/bailiwick");
+    const bindings = bailiwick_hetzner?.value;
+    // where nobody answers it is only said: nobody is kept from destroying what is gone
+    const elsewhere = { ...bindings?.machine, address: "198.51.100.250" };
+    expect(ok(await drain({ ...bindings, machine: elsewhere })).stdout).toMatch(
+      /taken off as by a power cut: .*did not speak SSH/,
+    );
+    expect(await serves()).toBe("active\nactive\n/var/lib/bailiwick is a mountpoint");
+    expect(ok(await drain(bindings)).stdout).toContain("nothing runs, and its data volume is unmounted");
+    expect(
+      await ssh(
+        "systemctl is-active bailiwick-agent-main bailiwick-gateway bailiwick-firewall; mountpoint /var/lib/bailiwick || true",
+      ),
+    ).toBe("inactive\ninactive\nactive\n/var/lib/bailiwick is not a mountpoint");
+    ok(await project.bailiwick(["push", "hetzner"]));
+    expect(await serves()).toBe("active\nactive\n/var/lib/bailiwick is a mountpoint");
+  });
+
   it("is not touched by a change that would replace it while a secret is not at hand", async () => {
     const deploy = (env: Record<string, string> = {}) =>
       project.cdktf(["deploy", "hetzner", "--auto-approve", "--skip-provider-lock"], env);

@@ -97,8 +97,7 @@ describe.skipIf(lacking.length > 0)("a computer run by systemd on cgroup v2", ()
     const rest = report.probes.filter((probe: { verdict: string }) => probe.verdict !== "held");
     console.log(rest.map((probe: object) => JSON.stringify(probe)).join("\n"));
     expect(rest.filter((probe: { verdict: string }) => probe.verdict === "broken")).toEqual([]);
-    // where every instruction is translated, a principal's probe may have no time to start
-    expect(report.held).toBeGreaterThanOrEqual(30);
+    expect(report.held).toBeGreaterThanOrEqual(40);
   });
 
   // On this machine's own cgroup v1 the limits of units in a container bound nothing.

@@ -71,12 +71,13 @@ const verbs: Record<string, (call: Call, output: Output) => Promise<number>> = {
     if (!call.flag("from-terraform") || told === undefined || path === undefined)
       throw new UsageError("machine drain is a step of `npx cdktf deploy` and `destroy`, which are what to call");
     const bindings = Bindings.parse(JSON.parse(told));
-    const spec = parseHostSpec(resolveBindings(JSON.parse(readFileSync(path, "utf8")), bindings.values));
+    const spec = parseHostSpec(JSON.parse(readFileSync(path, "utf8")));
     // the code makes another machine than this one, which so is not only destroyed
     if (madeFrom !== call.text("generation")) await requireSecretsAtHand(spec, projectRoot());
     try {
       output.progress(`stopping what runs on ${host}, and unmounting its data volume`);
-      await withConnection(spec, bindings, drain);
+      // a binding that is newer than this machine is no reason to keep it
+      await withConnection(parseHostSpec(resolveBindings(spec, bindings.values)), bindings, drain);
       output.say(`${host}: nothing runs, and its data volume is unmounted`);
     } catch (error) {
       output.say(`${host}: its data volume is taken off as by a power cut: ${(error as Error).message}`);
