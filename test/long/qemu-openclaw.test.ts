@@ -3,6 +3,7 @@ import { slotsOnDisk } from "../../runtime/local/machine-record.ts";
 import { machineStatus } from "../../runtime/local/machine-status.ts";
 import { checkPrerequisites, checkQemu } from "../../runtime/local/prerequisites.ts";
 import { ok, Project } from "../integration/support/project.ts";
+import { stopwatch } from "./stopwatch.ts";
 
 // OpenClaw in a virtual machine. Where KVM boots no guest that is emulated, and each start of OpenClaw takes many minutes.
 
@@ -29,18 +30,9 @@ const TIMEOUT = { timeout: 5_400_000 };
 
 describe.skipIf(lacking.length > 0)("OpenClaw in a virtual machine", () => {
   let project: Project;
-  const started = Date.now();
   const saved = process.env.BAILIWICK_STATE;
 
-  const timed = async <T>(what: string, work: Promise<T>): Promise<T> => {
-    const start = Date.now();
-    try {
-      return await work;
-    } finally {
-      const seconds = (ms: number) => (ms / 1000).toFixed(0);
-      console.log(`${what}: ${seconds(Date.now() - start)} s, at ${seconds(Date.now() - started)} s`);
-    }
-  };
+  const timed = stopwatch();
   const bailiwick = (...args: string[]) => timed(args.slice(0, 2).join(" "), project.bailiwick(args));
 
   beforeAll(async () => {

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkPrerequisites, checkQemu } from "../../runtime/local/prerequisites.ts";
 import { ok, Project } from "../integration/support/project.ts";
 import { serveOnLoopback, tracesOf } from "../runtime/local/guest.ts";
+import { stopwatch } from "./stopwatch.ts";
 
 // One host as a virtual machine, from `cdktf deploy` to `cdktf destroy`, with what only a kernel of its own can show. Where
 // KVM boots no guest it is emulated and takes minutes, so the steps build on one machine. OpenClaw is in qemu-openclaw.test.ts.
@@ -40,18 +41,9 @@ describe.skipIf(lacking.length > 0)("a host as a virtual machine", () => {
   let project: Project;
   let slot: string;
   let service: { readonly port: number; readonly stop: () => void };
-  const started = Date.now();
   const saved = process.env.BAILIWICK_STATE;
 
-  const timed = async <T>(what: string, work: Promise<T>): Promise<T> => {
-    const start = Date.now();
-    try {
-      return await work;
-    } finally {
-      const seconds = (ms: number) => (ms / 1000).toFixed(0);
-      console.log(`${what}: ${seconds(Date.now() - start)} s, at ${seconds(Date.now() - started)} s`);
-    }
-  };
+  const timed = stopwatch();
   const bailiwick = (...args: string[]) => timed(args.slice(0, 2).join(" "), project.bailiwick(args));
   const asRoot = async (command: string) =>
     ok(await bailiwick("ssh", "vm", `sudo sh -c '${command.replaceAll("'", "'\\''")}'`)).stdout.trim();
